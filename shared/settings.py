@@ -1,0 +1,177 @@
+"""Settings every service has, read from the environment and refused with the name of what is wrong.
+
+A service's own prefix comes first: `TICKETS_KAFKA_URL` overrides `KAFKA_URL` for tickets alone. Secrets may be given
+as files in `/run/secrets`. `--print-config` shows them with secrets hidden.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+
+class SettingsError(Exception):
+    """The environment does not configure this service; says which variable and why."""
+
+
+class ServiceSettings(BaseSettings):
+    """What every service needs to know; a subclass adds its own and names its prefix."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", secrets_dir=None)
+
+    SERVICE: ClassVar[str]
+
+    kafka_url: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, host:port separated by commas.")
+    kafka_username: str = Field("", description="SASL SCRAM-SHA-512 user; empty for a plaintext listener.")
+    kafka_password: SecretStr = Field(SecretStr(""), description="SASL password.")
+    kafka_ca_file: str = Field("", description="CA certificate for TLS to Kafka; empty for no TLS.")
+    database_url: SecretStr = Field(
+        SecretStr(""), description="postgresql:// address of this service's own database, with its data role."
+    )
+    topic_prefix: str = Field("", description="Put before every topic and group name, so that installations can share a broker.")
+    blobs_url: str = Field("", description="Where blobs live: file:///folder or s3://bucket/prefix.")
+    master_key_file: str = Field("", description="File (0600) with the 32-byte master key in hex.")
+    master_key: SecretStr = Field(SecretStr(""), description="The master key in hex; wins over the file.")
+    http_host: str = Field("127.0.0.1", description="Address the API and the health endpoints listen on.")
+    http_port: int = Field(8000, ge=0, le=65535, description="Port of the API and the health endpoints; 0 for any.")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least severe level logged.")
+    drain_seconds: float = Field(25.0, gt=0, description="How long a stopping process may finish what it began.")
+    linger_milliseconds: int = Field(10, ge=0, le=1000, description="Longest wait for a fuller batch under load.")
+    poll_interval_milliseconds: int = Field(
+        300_000, ge=1000, description="max.poll.interval of consumers: a silent one loses its partitions after this."
+    )
+    session_timeout_milliseconds: int = Field(10_000, ge=1000, description="Consumer group session timeout.")
+    inbox_days: int = Field(67, ge=1, description="Age after which inbox partitions are dropped; topic + DLQ retention + 7.")
+    crash_at: str = Field("", description="Fault tests only: crash point to die at, name:count.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the service's own variables, then the common ones, then secret files."""
+        del dotenv_settings
+        return init_settings, env_settings, _Common(settings_cls), file_secret_settings
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment. Raises SettingsError naming each variable that is wrong."""
+        try:
+            return cls()
+        except ValidationError as error:
+            prefix = cls.model_config.get("env_prefix", "")
+            lines = [f"{prefix}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors() if e["loc"]]
+            raise SettingsError("\n".join(lines)) from error
+
+    def group(self, suffix: str = "") -> str:
+        """The consumer group of this service, or of one of its mechanisms (`replica`)."""
+        name = f"{self.SERVICE}.{suffix}" if suffix else self.SERVICE
+        return self.topic_prefix + name
+
+    def topic(self, name: str) -> str:
+        """The broker's name of a topic of the manifest."""
+        return self.topic_prefix + name
+
+    def printable(self) -> str:
+        """JSON with secrets hidden, also those inside addresses."""
+        values: dict[str, Any] = {}
+        for name, value in self:
+            values[name] = ("**********" if value.get_secret_value() else "") if isinstance(value, SecretStr) else value
+        return json.dumps(values, indent=2, default=str)
+
+
+class _Common(PydanticBaseSettingsSource):
+    """Variables without a prefix, which all services of an installation share (`KAFKA_URL`)."""
+
+    SHARED: ClassVar[frozenset[str]] = frozenset(
+        {
+            "kafka_url",
+            "kafka_username",
+            "kafka_password",
+            "kafka_ca_file",
+            "topic_prefix",
+            "blobs_url",
+            "master_key_file",
+            "master_key",
+            "log_level",
+            "drain_seconds",
+            "linger_milliseconds",
+            "poll_interval_milliseconds",
+            "session_timeout_milliseconds",
+            "inbox_days",
+            "crash_at",
+            "http_host",
+        }
+    )
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """One value from the environment without a prefix."""
+        import os
+
+        del field
+        return (os.environ.get(field_name.upper()) if field_name in self.SHARED else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Every value that is set."""
+        found = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, key, _ = self.get_field_value(field, name)
+            if value is not None:
+                found[key] = value
+        return found
+
+
+def master_key(settings: ServiceSettings) -> bytes:
+    """The 32-byte master key; made on first use in a 0600 file when only a file is named.
+
+    Raises SettingsError when there is none, or it is not 32 bytes of hex.
+    """
+    text = settings.master_key.get_secret_value()
+    if not text and settings.master_key_file:
+        text = _key_file(Path(settings.master_key_file))
+    try:
+        key = bytes.fromhex(text)
+    except ValueError as error:
+        msg = "MASTER_KEY: not hexadecimal"
+        raise SettingsError(msg) from error
+    if len(key) != 32:  # noqa: PLR2004 - AES-256 and HKDF-SHA256 both take 32 bytes
+        msg = "MASTER_KEY or MASTER_KEY_FILE: 32 bytes in hex are needed; `openssl rand -hex 32` makes one"
+        raise SettingsError(msg)
+    return key
+
+
+def _key_file(path: Path) -> str:
+    import os
+    import secrets
+
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    except OSError as error:
+        msg = f"MASTER_KEY_FILE: {error.strerror}: {path}"
+        raise SettingsError(msg) from error
+    text = secrets.token_hex(32)
+    # Written under a temporary name would be safer against a crash, but O_EXCL must own the final name: two services
+    # starting together may not each make a key. An empty file is refused by the length check.
+    with os.fdopen(descriptor, "w") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    return text
+
+
+def refuse(error: SettingsError) -> None:
+    """Say what is wrong and end the process with status 2."""
+    print(f"configuration refused:\n{error}", file=sys.stderr)  # noqa: T201 - before logging is set up
+    raise SystemExit(2)
