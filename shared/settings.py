@@ -6,7 +6,10 @@ as files in `/run/secrets`. `--print-config` shows them with secrets hidden.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import secrets
 import sys
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -116,8 +119,6 @@ class _Common(PydanticBaseSettingsSource):
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """One value from the environment without a prefix."""
-        import os
-
         del field
         return (os.environ.get(field_name.upper()) if field_name in self.SHARED else None), field_name, False
 
@@ -151,23 +152,22 @@ def master_key(settings: ServiceSettings) -> bytes:
 
 
 def _key_file(path: Path) -> str:
-    import os
-    import secrets
-
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    except OSError as error:
-        msg = f"MASTER_KEY_FILE: {error.strerror}: {path}"
-        raise SettingsError(msg) from error
-    text = secrets.token_hex(32)
-    # Written under a temporary name would be safer against a crash, but O_EXCL must own the final name: two services
-    # starting together may not each make a key. An empty file is refused by the length check.
-    with os.fdopen(descriptor, "w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
+    if not path.exists():
+        # Linked into place whole: two services starting together must neither make two keys nor read half of one.
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        try:
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as out:
+                out.write(secrets.token_hex(32))
+                out.flush()
+                os.fsync(out.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, path)
+            draft.unlink()
+        except OSError as error:
+            msg = f"MASTER_KEY_FILE: {error.strerror}: {path}"
+            raise SettingsError(msg) from error
+    text = path.read_text().strip()
     return text
 
 
