@@ -1,0 +1,1 @@
+"""Contracts: what goes over the topics."""
