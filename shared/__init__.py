@@ -1,0 +1,1 @@
+"""Mechanism and contracts that every service builds on; no business rule."""

@@ -10,9 +10,10 @@ import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
+import asyncpg.pool
 
 STATEMENT_TIMEOUT = timedelta(seconds=10)
 """Below the grace after which a breach is told provisionally (30 s), so that no stuck statement outlives it."""
@@ -20,6 +21,8 @@ STATEMENT_TIMEOUT = timedelta(seconds=10)
 logger = logging.getLogger(__name__)
 
 Record = asyncpg.Record
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[Record] | asyncpg.pool.PoolConnectionProxy[Record]
 
 
 class Tx:
@@ -31,7 +34,7 @@ class Tx:
 
     __slots__ = ("_connection", "instant")
 
-    def __init__(self, connection: asyncpg.Connection[Record], instant: datetime) -> None:
+    def __init__(self, connection: Connection, instant: datetime) -> None:
         self._connection = connection
         self.instant = instant
 
@@ -43,7 +46,7 @@ class Tx:
         """The first row, or None."""
         return await self._connection.fetchrow(sql, *args)
 
-    async def fetchval(self, sql: str, *args: object) -> Any:  # noqa: ANN401 - a column's value, narrowed by the caller
+    async def fetchval(self, sql: str, *args: object) -> Any:
         """The first column of the first row, or None."""
         return await self._connection.fetchval(sql, *args)
 
@@ -106,7 +109,7 @@ class Database:
         """The first row of one statement in its own transaction, or None."""
         return await self._pool.fetchrow(sql, *args)
 
-    async def fetchval(self, sql: str, *args: object) -> Any:  # noqa: ANN401 - a column's value, narrowed by the caller
+    async def fetchval(self, sql: str, *args: object) -> Any:
         """The first column of the first row, or None."""
         return await self._pool.fetchval(sql, *args)
 

@@ -57,7 +57,9 @@ def of_service(name: str, folder: Path) -> list[Migration]:
     return [*read("shared", MECHANISM), *read(name, folder)]
 
 
-async def migrate(connection: asyncpg.Connection[asyncpg.Record], migrations: Sequence[Migration], role: str) -> list[str]:
+async def migrate(
+    connection: asyncpg.Connection[asyncpg.Record], migrations: Sequence[Migration], role: str
+) -> list[str]:
     """Apply what is missing and let `role` use the tables; the names applied.
 
     Raises MigrationError when an applied file was edited, or the database is ahead of this release's files in an

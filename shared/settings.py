@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from typing_extensions import override
 
 
 class SettingsError(Exception):
@@ -37,7 +38,7 @@ class ServiceSettings(BaseSettings):
     database_url: SecretStr = Field(
         SecretStr(""), description="postgresql:// address of this service's own database, with its data role."
     )
-    topic_prefix: str = Field("", description="Put before every topic and group name, so that installations can share a broker.")
+    topic_prefix: str = Field("", description="Put before every topic and group, to share a broker.")
     blobs_url: str = Field("", description="Where blobs live: file:///folder or s3://bucket/prefix.")
     master_key_file: str = Field("", description="File (0600) with the 32-byte master key in hex.")
     master_key: SecretStr = Field(SecretStr(""), description="The master key in hex; wins over the file.")
@@ -50,10 +51,11 @@ class ServiceSettings(BaseSettings):
         300_000, ge=1000, description="max.poll.interval of consumers: a silent one loses its partitions after this."
     )
     session_timeout_milliseconds: int = Field(10_000, ge=1000, description="Consumer group session timeout.")
-    inbox_days: int = Field(67, ge=1, description="Age after which inbox partitions are dropped; topic + DLQ retention + 7.")
+    inbox_days: int = Field(67, ge=1, description="Inbox partitions older than this go: topic + DLQ retention + 7.")
     crash_at: str = Field("", description="Fault tests only: crash point to die at, name:count.")
 
     @classmethod
+    @override
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
@@ -117,11 +119,13 @@ class _Common(PydanticBaseSettingsSource):
         }
     )
 
+    @override
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """One value from the environment without a prefix."""
         del field
         return (os.environ.get(field_name.upper()) if field_name in self.SHARED else None), field_name, False
 
+    @override
     def __call__(self) -> dict[str, Any]:
         """Every value that is set."""
         found = {}
@@ -145,7 +149,7 @@ def master_key(settings: ServiceSettings) -> bytes:
     except ValueError as error:
         msg = "MASTER_KEY: not hexadecimal"
         raise SettingsError(msg) from error
-    if len(key) != 32:  # noqa: PLR2004 - AES-256 and HKDF-SHA256 both take 32 bytes
+    if len(key) != 32:
         msg = "MASTER_KEY or MASTER_KEY_FILE: 32 bytes in hex are needed; `openssl rand -hex 32` makes one"
         raise SettingsError(msg)
     return key
@@ -167,8 +171,7 @@ def _key_file(path: Path) -> str:
         except OSError as error:
             msg = f"MASTER_KEY_FILE: {error.strerror}: {path}"
             raise SettingsError(msg) from error
-    text = path.read_text().strip()
-    return text
+    return path.read_text().strip()
 
 
 def refuse(error: SettingsError) -> None:

@@ -1,4 +1,7 @@
-"""Every topic there is: owner, readers, key, retention. Topics are created from here; a test holds it against the code."""
+"""Every topic there is: owner, readers, key, retention.
+
+Topics are created from here; a test holds it against the code.
+"""
 
 from __future__ import annotations
 
