@@ -1,0 +1,33 @@
+"""Fixtures of the whole suite: engines started once, everything else made per test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support.databases import ScratchDatabases
+from tests.support.engines import Engines, engines as start_engines
+from tests.support.topics import delete_topics, new_prefix
+
+
+@pytest.fixture(scope="session")
+def engines() -> Engines:
+    """Addresses of Kafka, PostgreSQL and OpenSearch; started on first use, taken over when they run already."""
+    return start_engines()
+
+
+@pytest.fixture(scope="session")
+async def databases(engines: Engines) -> AsyncIterator[ScratchDatabases]:
+    """Makes fresh databases: `await databases.create("tickets")`."""
+    made = ScratchDatabases(engines.database_url)
+    yield made
+    await made.drop_all()
+
+
+@pytest.fixture
+async def topic_prefix(request: pytest.FixtureRequest, engines: Engines) -> AsyncIterator[str]:
+    """A prefix of this test's own; its topics are deleted afterwards."""
+    prefix = new_prefix(request.node.name)
+    yield prefix
+    await delete_topics(engines.kafka_url, prefix)
