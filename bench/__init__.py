@@ -1,0 +1,1 @@
+"""Measurements against a bare figure of the same run: `make bench`."""
