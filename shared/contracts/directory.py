@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field, JsonValue
 
-from shared.contracts.event import Contract, Event, Instant
+from shared.contracts.event import OPEN, Contract, Event, Instant
 
 
 class Role(StrEnum):
@@ -30,14 +30,17 @@ class TenantChanged(Event):
     KEY: ClassVar[str] = "tenant_id"
 
     version: int
+    """Rises with every change; readers keep the highest."""
     name: str
     active: bool = True
     timezone: str = "UTC"
     """IANA zone."""
     languages: tuple[str, ...] = ("en",)
+    """BCP 47; the first is the default."""
     mail_domains: tuple[str, ...] = ()
     """Domains that this tenant's own inbound addresses belong to."""
     inbound_addresses: tuple[str, ...] = ()
+    """Addresses whose mail opens tickets of this tenant."""
 
 
 class Skill(Contract):
@@ -45,6 +48,7 @@ class Skill(Contract):
 
     name: str
     proficiency: Annotated[int, Field(ge=1, le=10)] = 5
+    """10 is the best."""
 
 
 class PersonChanged(Event):
@@ -54,12 +58,16 @@ class PersonChanged(Event):
     KEY: ClassVar[str] = "person_id"
 
     person_id: UUID
+    """UUIDv5(tenant, normalised address) for a requester."""
     version: int
-    role: Role | str = Role.CUSTOMER
+    """Rises with every change; readers keep the highest."""
+    role: Annotated[Role | str, OPEN] = Role.CUSTOMER
     name: str = ""
     addresses: tuple[str, ...] = ()
+    """Every address the person is reached at, the preferred one first."""
     organisation_id: UUID | None = None
     organisation: str | None = None
+    """Its name."""
     tier: str | None = None
     """The support tier of the person's contract: `enterprise`, `premium`, …"""
     language: str | None = None
@@ -81,6 +89,7 @@ class TeamChanged(Event):
 
     team_id: UUID
     version: int
+    """Rises with every change; readers keep the highest."""
     name: str
     queues: tuple[str, ...] = ()
     tier: int = 1
@@ -104,10 +113,12 @@ class CredentialChanged(Event):
 
     credential_id: str
     """For an API key the SHA-256 of the key in hex; for a signing key its `kid`."""
-    kind: CredentialKind | str
+    kind: Annotated[CredentialKind | str, OPEN]
     version: int
+    """Rises with every change; readers keep the highest."""
     person_id: UUID | None = None
-    role: Role | str | None = None
+    """Whose key it is; None for a signing key."""
+    role: Annotated[Role | str, OPEN] | None = None
     name: str = ""
     public_key: JsonValue = None
     """The JWK of a signing key."""
@@ -125,7 +136,9 @@ class PolicyPublished(Event):
     section: str
     """`workflow`, `priorities`, `assignment`, …"""
     pack: str
+    """The pack the section came in."""
     pack_version: int
+    """Rises with every publication, also with one that rolls back."""
     document: dict[str, JsonValue]
     """The section; its model is `shared.contracts.pack`."""
     published_at: Instant

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from shared.contracts.event import Contract, Event, Instant
+from shared.contracts.event import OPEN, Contract, Event, Instant
 
 
 class Channel(StrEnum):
@@ -40,7 +40,9 @@ class Participant(Contract):
     person_id: UUID
     """UUIDv5(tenant, normalised address): known before directory has heard of them."""
     address: str
+    """An e-mail address, a phone number or a handle, as the channel writes it."""
     name: str | None = None
+    """What the message itself calls the person."""
 
 
 class BlobRef(Contract):
@@ -50,6 +52,7 @@ class BlobRef(Contract):
     size: Annotated[int, Field(ge=0)]
     """Bytes."""
     media_type: str
+    """Told by the content, not by what the sender claimed."""
 
 
 class Attachment(Contract):
@@ -58,7 +61,9 @@ class Attachment(Contract):
     filename: str
     blob: BlobRef
     inline: bool = False
+    """Shown within the text (a picture of an HTML mail)."""
     content_id: str | None = None
+    """What the HTML body calls it, without angle brackets."""
 
 
 class Body(Contract):
@@ -66,6 +71,7 @@ class Body(Contract):
 
     text: str | None = None
     text_blob: BlobRef | None = None
+    """UTF-8."""
     html_blob: BlobRef | None = None
     """Sanitised HTML, where the message had any."""
 
@@ -81,8 +87,10 @@ class Hints(Contract):
     """A priority label of the tenant's pack."""
     affected_customers: Annotated[int, Field(ge=0)] | None = None
     language: str | None = None
+    """BCP 47: `pt-BR`."""
     environment: str | None = None
     version: str | None = None
+    """Of the product."""
     error_code: str | None = None
     tags: tuple[str, ...] = ()
 
@@ -97,18 +105,20 @@ class MessageReceived(Event):
     """UUIDv5(tenant, what the source calls it), so that the same message twice is one."""
     conversation_id: UUID
     """One per thread: an answer never overtakes what it answers."""
-    channel: Channel | str
+    channel: Annotated[Channel | str, OPEN]
     received_at: Instant
     """Trusted receipt by our own listener, mailbox or API; never a Date header."""
     sender: Participant
     recipients: tuple[Participant, ...] = ()
+    """To and Cc, our own addresses among them."""
     subject: str = ""
     body: Body = Body(text="")
     attachments: tuple[Attachment, ...] = ()
     original: BlobRef | None = None
+    """The bytes as they came, until retention or erasure."""
     external_id: str | None = None
     """What the channel calls it: an RFC 5322 Message-ID without angle brackets, a chat message's id."""
-    parent: Parent | str = Parent.NONE
+    parent: Annotated[Parent | str, OPEN] = Parent.NONE
     parent_message_id: UUID | None = None
     """The nearest ancestor stored by ingest, when `parent` is known."""
     token_ticket_id: UUID | None = None
@@ -129,7 +139,7 @@ class MessageQuarantined(Event):
     KEY: ClassVar[str] = "message_id"
 
     message_id: UUID
-    channel: Channel | str
+    channel: Annotated[Channel | str, OPEN]
     received_at: Instant
     reason: str
     """`too_large`, `too_deep`, `too_many_parts`, `unreadable`, …"""

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field, JsonValue
 
-from shared.contracts.event import Contract, Event, Instant
+from shared.contracts.event import OPEN, Contract, Event, Instant
 from shared.contracts.message import Attachment, Body, Channel
 from shared.contracts.pack import StateCategory
 
@@ -24,10 +24,11 @@ class ActorKind(StrEnum):
 class Actor(Contract):
     """Who did something to a ticket."""
 
-    kind: ActorKind | str
+    kind: Annotated[ActorKind | str, OPEN]
     id: str
     """A person's id, or a service's name."""
     role: str | None = None
+    """The role the person acted in."""
 
 
 class PriorityLevel(Contract):
@@ -35,6 +36,7 @@ class PriorityLevel(Contract):
 
     rank: int
     label: str
+    """`P1`, `CRITICAL`, …"""
 
 
 class TicketSummary(Contract):
@@ -44,18 +46,22 @@ class TicketSummary(Contract):
     number: str
     """`INC-2026-000123`."""
     version: int
+    """Rises with every input; the ETag."""
     subject: str
     status: str
     """A state of the tenant's workflow."""
-    category: StateCategory | str
+    category: Annotated[StateCategory | str, OPEN]
+    """What that state means to everybody who does not know the tenant's own names."""
     priority: PriorityLevel
     requester_id: UUID
     organisation_id: UUID | None = None
     assignee_id: UUID | None = None
     team_id: UUID | None = None
     queue: str
-    channel: Channel | str
+    channel: Annotated[Channel | str, OPEN]
+    """Where the first message came from."""
     language: str | None = None
+    """BCP 47."""
     product: str | None = None
     tier: str | None = None
     tags: tuple[str, ...] = ()
@@ -82,14 +88,17 @@ class TicketMessage(Contract):
     """One message of the conversation."""
 
     message_id: UUID
-    author_kind: AuthorKind | str
+    author_kind: Annotated[AuthorKind | str, OPEN]
     author_id: UUID | None = None
-    visibility: Visibility | str = Visibility.PUBLIC
-    channel: Channel | str
+    """A person; None for the system."""
+    visibility: Annotated[Visibility | str, OPEN] = Visibility.PUBLIC
+    channel: Annotated[Channel | str, OPEN]
     body: Body
     attachments: tuple[Attachment, ...] = ()
     automatic: bool = False
+    """Written by a machine: never starts, stops or resumes a clock."""
     external_id: str | None = None
+    """What its channel calls it, for threading."""
     created_at: Instant
 
 
@@ -127,10 +136,14 @@ class TicketStatusChanged(TicketEvent):
     TYPE: ClassVar[str] = "ticket.status_changed.v1"
 
     previous: str
+    """A state of the tenant's workflow."""
     current: str
+    """A state of the tenant's workflow."""
     trigger: str
+    """`manual`, `assigned`, `requester_replied`, `timer`, …"""
     reason: str | None = None
     resolution: str | None = None
+    """What was done, said by whoever solved it."""
     cycle: int = 1
     """Which SLA cycle it is in now."""
 
@@ -155,6 +168,7 @@ class Change(Contract):
     """One field's old and new value."""
 
     field: str
+    """A field of the snapshot, or of `fields`."""
     old: JsonValue = None
     new: JsonValue = None
 
@@ -193,8 +207,10 @@ class LedgerEntry(Contract):
 
     number: Annotated[int, Field(ge=1)]
     at: Instant
-    kind: LedgerKind | str
+    """Of the owner's own transaction; only `opened` has the instant of receipt."""
+    kind: Annotated[LedgerKind | str, OPEN]
     value: str = ""
+    """The value after the change; for `opened` and `cycle` the state."""
 
 
 class SealedCycle(Contract):
@@ -212,8 +228,8 @@ class MessageRef(Contract):
     """A message without its text, which the bulk export gives."""
 
     message_id: UUID
-    author_kind: AuthorKind | str
-    visibility: Visibility | str
+    author_kind: Annotated[AuthorKind | str, OPEN]
+    visibility: Annotated[Visibility | str, OPEN]
     created_at: Instant
 
 
@@ -233,12 +249,19 @@ class TicketState(Event):
     """Rises with every publication, also of the derived section."""
     ticket: TicketSummary
     fields: dict[str, JsonValue] = Field(default_factory=dict)
+    """Fields the tenant has beside the common ones."""
     cycle: int = 1
+    """Which SLA cycle is open; a ticket reopened begins another."""
     ledger: tuple[LedgerEntry, ...] = ()
+    """The open cycle's entries, by number."""
     sealed: tuple[SealedCycle, ...] = ()
+    """The finished cycles, oldest first."""
     messages: Annotated[tuple[MessageRef, ...], Field(max_length=100)] = ()
+    """The newest, oldest of them first."""
     message_count: int = 0
+    """All there are."""
     watcher_ids: tuple[UUID, ...] = ()
     merged_into: UUID | None = None
+    """The ticket that goes on in its place."""
     derived: dict[str, JsonValue] = Field(default_factory=dict)
     """What others say of the ticket (SLA, escalation); raises no version."""
