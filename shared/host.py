@@ -140,7 +140,7 @@ class Host:
     # -- life ---------------------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
-    async def _lifespan(self, *_context: Any) -> AsyncIterator[None]:  # noqa: ANN401 - FastStream passes its context
+    async def _lifespan(self, *_context: Any) -> AsyncIterator[None]:
         """What FastStream runs around the application: returns at once, so that `/livez` answers during a start."""
         with log.bound(service=self.name):
             self._life = asyncio.create_task(self._live(), name=self.name)
@@ -193,7 +193,7 @@ class Host:
     async def _open_when_replicated(self, service: Service) -> None:
         """Serve the API only when reference data has once been complete: before, answers would be wrong."""
         replicas = [check for check in service.checks if check.name.startswith("replica")]
-        while await failing(replicas):
+        while await failing(replicas):  # noqa: ASYNC110 - a check is asked, it does not tell
             await asyncio.sleep(SHARED_FOR / 4)
         self._open = True
         logger.info("serving", service=self.name)

@@ -25,20 +25,16 @@ if TYPE_CHECKING:
 _QUIET = ("aiokafka", "asyncio", "faststream", "uvicorn", "uvicorn.error")
 """Libraries that talk at level info about every heartbeat; ours at debug shows them."""
 
-_SECRET_WORDS = (
-    r"pass(?:word|wd|phrase)?|secret|api[_-]?key|access[_-]?token|token|authorization|cookie|client[_-]?secret"
-)
-_SECRET_KEY = re.compile(rf"(?:^|[_-])(?:{_SECRET_WORDS})$", re.IGNORECASE)
+_HUSHED = r"pass(?:word|wd|phrase)?|secret|api[_-]?key|access[_-]?token|token|authorization|cookie|client[_-]?secret"
+_SECRET_KEY = re.compile(rf"(?:^|[_-])(?:{_HUSHED})$", re.IGNORECASE)
 _USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s'\"<>]*@", re.IGNORECASE)
 _BEARER = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
-_ASSIGNED = re.compile(
-    rf"(?<![A-Za-z])((?:{_SECRET_WORDS})['\"]?\s*[=:]\s*b?['\"]?)(?!\[)[^\s'\",;&)}}\]]+", re.IGNORECASE
-)
+_ASSIGNED = re.compile(rf"(?<![A-Za-z])((?:{_HUSHED})['\"]?\s*[=:]\s*b?['\"]?)(?!\[)[^\s'\",;&)}}\]]+", re.IGNORECASE)
 _SIGNED = re.compile(r"\beyJ[\w-]{4,}\.[\w-]+(?:\.[\w-]*)?")
 _KEY = re.compile(r"\b(?:dw[a-z]{0,4}|sk|pk|ghp|xox[abp])[_-][A-Za-z0-9_-]{16,}\b")
 _RANDOM = re.compile(r"(?<![\w-])(?=[\w-]*[a-z])(?=[\w-]*[A-Z])(?=[\w-]*\d)[\w-]{40,}={0,2}(?![\w-])", re.ASCII)
 _MAIL = re.compile(
-    r"(?:\"[^\"\s][^\"\n]{0,64}\"|[^\s<>\"'(),:;\[\]{}|=&?/]{1,256})(?:@|%40|=40|\uff20|\ufe6b)"  # noqa: RUF001 - look-alikes count
+    r"(?:\"[^\"\s][^\"\n]{0,64}\"|[^\s<>\"'(),:;\[\]{}|=&?/]{1,256})(?:@|%40|=40|\uff20|\ufe6b)"
     r"(?:\[[\d.:A-Fa-fIPv]+\]|[^\s<>\"'(),:;\[\]{}|=&?/@]+)",
 )
 _PHONE = re.compile(r"(?<![\w.:/-])(?:\+\s?)?\(?\d[\d\s().\u2010-\u2015/-]{6,22}\d(?![\w-])")

@@ -110,7 +110,7 @@ def _listen(settings: ServiceSettings) -> socket.socket:
         variable = f"{settings.model_config.get('env_prefix', '')}HTTP_PORT"
         msg = f"{variable}: cannot listen on {settings.http_host}:{settings.http_port}: {error.strerror}"
         raise SettingsError(msg) from error
-    listener.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+    listener.setblocking(False)
     return listener
 
 
@@ -200,7 +200,7 @@ async def _serve_http(host: Host, listener: socket.socket) -> None:
 
 
 def run(services: Sequence[str]) -> Awaitable[int]:
-    """The same from inside a running loop: `await run(["ingest"])` is the exit status."""
+    """Run services from inside a running loop; awaiting it gives the exit status."""
     return serve([load(name) for name in services])
 
 
