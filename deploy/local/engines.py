@@ -66,7 +66,7 @@ def start(record: Record, progress: Progress, names: Sequence[str] = tuple(VARIA
         progress.say(f"  {name:<12} given by {VARIABLES[name]}")
     wanted = [name for name in names if name not in given]
     if os.environ.get("ENGINES") == "docker" and wanted:
-        from deploy.local import docker  # noqa: PLC0415  (its packages are needed with ENGINES=docker only)
+        from deploy.local import docker
 
         return _addresses(given | docker.start(record, progress, wanted))
     if not wanted:
@@ -109,11 +109,19 @@ def bring_up(engine: Engine, site: Site, progress: Progress) -> str:
         log = site.record.log(engine.name)
         offset = log.stat().st_size if log.exists() else 0
         started = process.spawn(
-            engine.name, launch.command, owner=site.record.folder, log=log, cwd=launch.cwd, env=launch.env, user=site.user
+            engine.name,
+            launch.command,
+            owner=site.record.folder,
+            log=log,
+            cwd=launch.cwd,
+            env=launch.env,
+            user=site.user,
         )
         site.record.remember(engine.name, started)
         if _await(engine, site, started):
-            progress.say(f"  {engine.title:<16} ready in {time.monotonic() - began:.1f} s (port {site.port(engine.ports[0])})")
+            progress.say(
+                f"  {engine.title:<16} ready in {time.monotonic() - began:.1f} s (port {site.port(engine.ports[0])})"
+            )
             return engine.address(site)
         if started.alive():
             raise _unready(engine, site, f"did not answer within {engine.start_seconds:.0f} s")
@@ -156,14 +164,17 @@ def stop(record: Record, progress: Progress, names: Sequence[str] | None = None)
 
 def require_answer(variable: str, url: str, default_port: int) -> None:
     """Refuse an address that was given but at which no one listens."""
-    first = url.split(",")[0]
+    first = url.split(",", maxsplit=1)[0]
     parts = urllib.parse.urlsplit(first if "://" in first else f"//{first}")
     try:
         with socket.create_connection((parts.hostname or "", parts.port or default_port), timeout=5):
             return
     except (OSError, ValueError) as error:
         shown = f"{parts.hostname}:{parts.port or default_port}"
-        raise Refusal(f"{variable} is set, but no one answers at {shown} ({error}).", f"Start that engine, or unset {variable} to have one started.") from error
+        raise Refusal(
+            f"{variable} is set, but no one answers at {shown} ({error}).",
+            f"Start that engine, or unset {variable} to have one started.",
+        ) from error
 
 
 def site_of(record: Record) -> Site:
@@ -174,7 +185,9 @@ def site_of(record: Record) -> Site:
 
 def _addresses(by_name: dict[str, str]) -> Addresses:
     return Addresses(
-        kafka_url=by_name.get("kafka", ""), database_url=by_name.get("postgres", ""), opensearch_url=by_name.get("opensearch", "")
+        kafka_url=by_name.get("kafka", ""),
+        database_url=by_name.get("postgres", ""),
+        opensearch_url=by_name.get("opensearch", ""),
     )
 
 

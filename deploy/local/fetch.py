@@ -64,7 +64,7 @@ def repository() -> str:
     named = os.environ.get("DESKWIRE_MAVEN_URL")
     if named:
         return named
-    from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415  (costs half a second, needed on a first start only)
+    from jgo.constants import MAVEN_CENTRAL_URL
 
     return str(MAVEN_CENTRAL_URL)
 
@@ -90,7 +90,7 @@ def _bring(pin: Pin, folder: Path, source: str, transfer: Transfer) -> None:
                 part.unlink()
                 raise Refusal(
                     f"{pin.filename} differs from its pinned hash, twice.",
-                    "Something between here and the repository changes files: check the proxy, or name a mirror with DESKWIRE_MAVEN_URL.",
+                    "Something on the way changes files: check the proxy, or name a mirror with DESKWIRE_MAVEN_URL.",
                 )
         part.rename(folder / pin.filename)
     transfer.finish(pin.filename, pin.size, time.monotonic() - began)
@@ -100,12 +100,18 @@ def _download(pin: Pin, part: Path, url: str, transfer: Transfer) -> int:
     """Fill the part file up to the pinned size; return how many bytes were counted as received."""
     counted = part.stat().st_size
     transfer.add(pin.filename, counted)
+    problem = ""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             counted += _stream(pin, part, url, transfer)
         except urllib.error.HTTPError as error:
             problem = f"the repository answered {error.code}"
-            if error.code in {HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN, HTTPStatus.UNAUTHORIZED, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED}:
+            if error.code in {
+                HTTPStatus.NOT_FOUND,
+                HTTPStatus.FORBIDDEN,
+                HTTPStatus.UNAUTHORIZED,
+                HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
+            }:
                 break
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
             problem = str(getattr(error, "reason", error)) or type(error).__name__
@@ -119,7 +125,8 @@ def _download(pin: Pin, part: Path, url: str, transfer: Transfer) -> int:
             time.sleep(0.5 * 2**attempt)
     raise Refusal(
         f"{pin.filename} could not be fetched: {problem}.",
-        "Check the network, HTTPS_PROXY and SSL_CERT_FILE, or name a mirror with DESKWIRE_MAVEN_URL; what has arrived is kept and resumed.",
+        "Check the network, HTTPS_PROXY and SSL_CERT_FILE, or name a mirror with DESKWIRE_MAVEN_URL; "
+        "what has arrived is kept and resumed.",
     )
 
 
@@ -130,9 +137,9 @@ def _stream(pin: Pin, part: Path, url: str, transfer: Transfer) -> int:
         return 0
     if not url.startswith(("https://", "http://")):
         raise Refusal(f"{url} is no web address.", "DESKWIRE_MAVEN_URL must start with https:// or http://.")
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310  (scheme checked above)
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     received = 0
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=_trust()) as answer, part.open("r+b") as file:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=_trust()) as answer, part.open("r+b") as file:
         if have and answer.status == HTTPStatus.PARTIAL_CONTENT:
             file.seek(have)
         else:
@@ -148,10 +155,17 @@ def _stream(pin: Pin, part: Path, url: str, transfer: Transfer) -> int:
 
 def _trust() -> ssl.SSLContext:
     """The certificates of the system, or those that the usual variables name."""
-    named = next((os.environ[name] for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)), None)
+    named = next(
+        (
+            os.environ[name]
+            for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+            if os.environ.get(name)
+        ),
+        None,
+    )
     context = ssl.create_default_context(cafile=named)
     if named is None and not context.get_ca_certs():
-        import certifi  # noqa: PLC0415  (only where the system carries no certificates)
+        import certifi
 
         context.load_verify_locations(certifi.where())
     return context

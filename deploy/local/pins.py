@@ -64,7 +64,7 @@ def pinned(name: str, source: Path = ENGINES_FILE) -> PinnedEngine:
 
 
 def parse(name: str, text: str) -> PinnedEngine:
-    """Check and take one engine's pins out of the list; a malformed one is our own mistake, so it raises `ValueError`."""
+    """Take one engine's pins out of the list; a malformed one is our own mistake, so it raises `ValueError`."""
     table = tomllib.loads(text)[name]
     files = []
     for entry in table["files"]:

@@ -37,7 +37,7 @@ def listening(port: int) -> bool:
 
 
 def choose(record: Record, name: str) -> int:
-    """The port of `name`: the one configured, else the one of last time, else any that is free; it is recorded at once."""
+    """The port of `name`: the one configured, else that of last time, else any that is free; recorded at once."""
     variable = f"{name.upper().replace('-', '_')}_PORT"
     configured = os.environ.get(variable)
     with _choosing:
@@ -76,13 +76,17 @@ def holder(port: int, proc: Path = Path("/proc")) -> str:
             rows = (proc / table).read_text().splitlines()[1:]
         except OSError:
             continue
-        inodes |= {row.split()[9] for row in rows if row.split()[3] == "0A" and int(row.split()[1].rpartition(":")[2], 16) == port}
+        inodes |= {
+            row.split()[9]
+            for row in rows
+            if row.split()[3] == "0A" and int(row.split()[1].rpartition(":")[2], 16) == port
+        }
     targets = {f"socket:[{inode}]" for inode in inodes}
     for entry in proc.iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            if any(os.readlink(link) in targets for link in (entry / "fd").iterdir()):
+            if any(str(link.readlink()) in targets for link in (entry / "fd").iterdir()):
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
                 return f"process {entry.name} ({command[:60]})"
         except OSError:

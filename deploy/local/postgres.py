@@ -78,7 +78,11 @@ class Postgres:
         finally:
             secret.unlink()
         if made.returncode != 0:
-            raise Refusal("PostgreSQL's data folder could not be made.", "The lines above say why.", detail=made.stdout + made.stderr)
+            raise Refusal(
+                "PostgreSQL's data folder could not be made.",
+                "The lines above say why.",
+                detail=made.stdout + made.stderr,
+            )
         part.rename(data)
 
     def launch(self, site: Site) -> Launch:
@@ -91,7 +95,18 @@ class Postgres:
 
     def ready(self, site: Site) -> bool:
         """SELECT 1 as the administrator."""
-        asked = self._run(site, "psql", "-X", "-A", "-t", "-w", "-c", "SELECT 1", self.address(site, with_password=False), password=True)
+        asked = self._run(
+            site,
+            "psql",
+            "-X",
+            "-A",
+            "-t",
+            "-w",
+            "-c",
+            "SELECT 1",
+            self.address(site, with_password=False),
+            password=True,
+        )
         if "password authentication failed" in asked.stderr:
             raise Refusal(
                 f"PostgreSQL in {site.data} does not know the password in {site.record.path}.",
@@ -105,7 +120,7 @@ class Postgres:
         return f"postgresql://{ADMINISTRATOR}{secret}@127.0.0.1:{site.port('postgres')}/postgres"
 
     def _forget_dead(self, data: Path) -> None:
-        """Remove the lock file of a postmaster that is gone, lest its id, another's by now, keeps ours from starting."""
+        """Remove the lock file of a dead postmaster, lest its id, another's by now, keeps ours from starting."""
         lock = data / "postmaster.pid"
         try:
             pid = int(lock.read_text().split()[0])

@@ -48,7 +48,11 @@ def identify(pid: int, proc: Path = PROC) -> Identity | None:
         return None
     if fields[0] in {"Z", "X"}:
         return None
-    return Identity(pid=pid, started=int(fields[START_TIME_FIELD]), command=tuple(command.decode(errors="replace").rstrip("\0").split("\0")))
+    return Identity(
+        pid=pid,
+        started=int(fields[START_TIME_FIELD]),
+        command=tuple(command.decode(errors="replace").rstrip("\0").split("\0")),
+    )
 
 
 def spawn(

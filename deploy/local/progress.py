@@ -25,7 +25,8 @@ def summary(*, received: int, expected: int, done: int, files: int, seconds: flo
     """One line on downloads under way."""
     share = 100 * received // expected if expected else 100
     speed = megabytes(received / seconds) if seconds > 0 else "0.0 MB"
-    return f"  fetching {done}/{files} files, {received / MEGABYTE:.1f} of {megabytes(expected)} ({share} %), {speed}/s  {current}".rstrip()
+    amount = f"{received / MEGABYTE:.1f} of {megabytes(expected)} ({share} %), {speed}/s"
+    return f"  fetching {done}/{files} files, {amount}  {current}".rstrip()
 
 
 class Progress:

@@ -32,6 +32,7 @@ class Record:
     ports: dict[str, int] = field(default_factory=dict)
     passwords: dict[str, str] = field(default_factory=dict)
     processes: dict[str, Identity] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
     data: str = ""
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
@@ -78,6 +79,7 @@ class Record:
                 "ports": self.ports,
                 "passwords": self.passwords,
                 "data": self.data,
+                "fingerprints": self.fingerprints,
                 "processes": {
                     name: {"pid": identity.pid, "started": identity.started, "command": list(identity.command)}
                     for name, identity in self.processes.items()
@@ -98,9 +100,12 @@ def load(folder: Path) -> Record:
     except FileNotFoundError:
         return record
     except (OSError, ValueError) as error:
-        raise Refusal(f"The state file {record.path} cannot be read.", "Correct its mode, or delete the folder to start afresh.") from error
+        raise Refusal(
+            f"The state file {record.path} cannot be read.", "Correct its mode, or delete the folder to start afresh."
+        ) from error
     record.ports.update(content.get("ports", {}))
     record.passwords.update(content.get("passwords", {}))
+    record.fingerprints.update(content.get("fingerprints", {}))
     record.data = content.get("data", "")
     for name, entry in content.get("processes", {}).items():
         record.processes[name] = Identity(pid=entry["pid"], started=entry["started"], command=tuple(entry["command"]))

@@ -31,14 +31,22 @@ def from_os_error(error: OSError) -> Refusal | None:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return Refusal(
             f"The disk is full{where}.",
-            "Free some space (the whole needs about 4 GiB), or point DESKWIRE_CACHE and DESKWIRE_STATE at a larger disk.",
+            "Free some space (the whole needs about 4 GiB), or set DESKWIRE_CACHE and DESKWIRE_STATE elsewhere.",
         )
     if error.errno == errno.EROFS:
-        return Refusal(f"The file system is read-only{where}.", "Point DESKWIRE_CACHE and DESKWIRE_STATE at folders that can be written.")
+        return Refusal(
+            f"The file system is read-only{where}.",
+            "Point DESKWIRE_CACHE and DESKWIRE_STATE at folders that can be written.",
+        )
     if error.errno in {errno.EACCES, errno.EPERM}:
-        return Refusal(f"Access is denied{where}.", "Correct the folder's owner or mode, or point DESKWIRE_CACHE and DESKWIRE_STATE elsewhere.")
+        return Refusal(
+            f"Access is denied{where}.",
+            "Correct the folder's owner or mode, or point DESKWIRE_CACHE and DESKWIRE_STATE elsewhere.",
+        )
     if error.errno in {errno.ENOMEM, errno.EAGAIN}:
-        return Refusal("The machine has no memory or no processes left.", "Stop something, then run the same command again.")
+        return Refusal(
+            "The machine has no memory or no processes left.", "Stop something, then run the same command again."
+        )
     return None
 
 

@@ -22,7 +22,8 @@ def require_system() -> None:
     libc = platform.libc_ver()[0]
     if platform.system() != "Linux" or platform.machine() not in {"x86_64", "AMD64"} or libc != "glibc":
         raise Refusal(
-            f"The bundled engines need Linux on x86-64 with glibc; this is {platform.system()} on {platform.machine()} with {libc or 'another libc'}.",
+            "The bundled programs need Linux on x86-64 with glibc; "
+            f"this is {platform.system()} on {platform.machine()} with {libc or 'another libc'}.",
             "Run your own engines and set KAFKA_URL, DATABASE_URL and OPENSEARCH_URL, or use a Linux container.",
         )
 
@@ -35,7 +36,8 @@ def require_disk(folder: Path, needed: int) -> None:
     if free < needed:
         raise Refusal(
             f"The disk of {folder} has {free / GIB:.1f} GiB left; {needed / GIB:.0f} GiB are needed.",
-            "Free some space, point DESKWIRE_CACHE and DESKWIRE_STATE at a larger disk, or set DESKWIRE_SKIP_CHECKS=1 to go on regardless.",
+            "Free some space, set DESKWIRE_CACHE and DESKWIRE_STATE elsewhere, "
+            "or go on regardless with DESKWIRE_SKIP_CHECKS=1.",
         )
 
 
@@ -46,8 +48,8 @@ def require_memory(needed: int = MEMORY) -> None:
     available = available_memory()
     if available is not None and available < needed:
         raise Refusal(
-            f"Only {available / GIB:.1f} GiB of memory are available; the engines and services need {needed / GIB:.0f} GiB.",
-            "Stop something, give the machine more, or set DESKWIRE_SKIP_CHECKS=1 to go on regardless.",
+            f"Only {available / GIB:.1f} GiB of memory are available; {needed / GIB:.1f} GiB are needed.",
+            "Stop something, give the machine more, or go on regardless with DESKWIRE_SKIP_CHECKS=1.",
         )
 
 
@@ -60,7 +62,10 @@ def available_memory(root: Path = Path("/")) -> int | None:
                 available = int(line.split()[1]) * 1024
     except OSError:
         return None
-    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
         try:
             ceiling = (root / "sys/fs/cgroup" / limit).read_text().strip()
             taken = int((root / "sys/fs/cgroup" / used).read_text())

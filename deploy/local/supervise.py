@@ -1,0 +1,214 @@
+"""The commands behind make: set the whole up, show it, end it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from deploy.local import engines, services
+from deploy.local.folders import CHECKOUT, state_folder
+from deploy.local.progress import Progress
+from deploy.local.record import exclusive, load
+from deploy.local.refusal import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deploy.local.record import Record
+
+SHOWN_LINES: Final = 200
+
+
+def up() -> dict[str, str]:
+    """Start or take over everything; return the environment for commands that use it."""
+    began = time.monotonic()
+    progress = Progress()
+    state = state_folder()
+    with exclusive(state) as record:
+        names = services.discover()
+        services.claim_ports(record, names)
+        print("deskwire: engines", flush=True)
+        addresses = engines.start(record, progress)
+        environment = services.full_environment(record, addresses, names)
+        _provision(environment)
+        print("deskwire: services", flush=True)
+        services.start(record, addresses, progress, names)
+        print(f"deskwire: up in {time.monotonic() - began:.1f} s")
+        _where(record)
+    return environment
+
+
+def demo() -> int:
+    """Everything, then the main job."""
+    return _command(up(), "demo")
+
+
+def down() -> int:
+    """End services and engines of this state, the test engines included, and containers started for it."""
+    progress = Progress()
+    ended = 0
+    for state in (state_folder(), test_folder()):
+        if not (state / "state.json").exists():
+            continue
+        with exclusive(state) as record:
+            ended += engines.stop(record, progress)
+    if _containers():
+        from deploy.local import docker
+
+        for state in (state_folder(), test_folder()):
+            ended += docker.stop(state, progress)
+    print(f"deskwire: {ended} ended" if ended else "deskwire: nothing was running")
+    return 0
+
+
+def engines_up() -> int:
+    """Start the engines alone and print their addresses."""
+    with exclusive(state_folder()) as record:
+        addresses = engines.start(record, Progress())
+    for name, value in addresses.environment().items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def engines_down() -> int:
+    """End the engines alone."""
+    with exclusive(state_folder()) as record:
+        engines.stop(record, Progress(), tuple(engines.VARIABLES))
+    return 0
+
+
+def restart(name: str) -> int:
+    """End one service or engine and start it again, on the same port."""
+    progress = Progress()
+    names = services.discover()
+    if name not in names and name not in engines.VARIABLES:
+        raise Refusal(
+            f"There is no {name or 'service'!r}.", f"Say S= and one of: {', '.join([*names, *engines.VARIABLES])}."
+        )
+    with exclusive(state_folder()) as record:
+        engines.stop(record, progress, (name,))
+        services.claim_ports(record, names)
+        addresses = engines.start(record, progress)
+        if name in names:
+            services.start(record, addresses, progress, (name,))
+    return 0
+
+
+def run(names: Sequence[str]) -> int:
+    """Run several services in one process, in the foreground, against the engines."""
+    known = services.discover()
+    wrong = [name for name in names if name not in known]
+    if wrong or not names:
+        raise Refusal(
+            f"There is no service {', '.join(wrong)}." if wrong else "No service is named.",
+            f'Say which: make run S="{" ".join(known[:2])}" (of {", ".join(known)}).',
+        )
+    with exclusive(state_folder()) as record:
+        busy = [name for name in names if record.running(name) is not None]
+        if busy:
+            raise Refusal(f"{', '.join(busy)} runs already in the background.", "End it first: make down.")
+        services.claim_ports(record, known)
+        addresses = engines.start(record, Progress())
+        environment = services.full_environment(record, addresses, known)
+        _provision(environment)
+    return _command(environment, "run", *names)
+
+
+def logs(name: str) -> int:
+    """Show a log's end and follow it on a terminal."""
+    record = load(state_folder())
+    known = sorted(path.stem for path in record.logs.glob("*.log"))
+    if name not in known:
+        raise Refusal(
+            f"There is no log of {name or 'nothing'!r}.", f"Say S= and one of: {', '.join(known) or 'none yet'}."
+        )
+    following = ["-F"] if sys.stdout.isatty() else []
+    return subprocess.run(["tail", "-n", str(SHOWN_LINES), *following, str(record.log(name))], check=False).returncode
+
+
+def environment() -> int:
+    """Print the exports of what runs, for a shell: addresses, passwords and all."""
+    with exclusive(state_folder()) as record:
+        addresses = engines.start(record, Progress(sys.stderr))
+        names = [name for name in services.discover() if f"{name}-http" in record.ports]
+        told = services.full_environment(record, addresses, names)
+    for variable, value in sorted(told.items()):
+        if os.environ.get(variable) != value:
+            print(f"export {variable}={shlex.quote(value)}")
+    return 0
+
+
+def test(arguments: Sequence[str]) -> int:
+    """Run pytest with engines of its own, kept warm for the next run except in CI."""
+    return _with_test_engines([sys.executable, "-m", "pytest", *arguments])
+
+
+def bench(arguments: Sequence[str]) -> int:
+    """Measure against the test engines."""
+    return _with_test_engines([sys.executable, "-m", "bench", *arguments])
+
+
+def suites(folder: str) -> int:
+    """Case suites have no entry point yet."""
+    raise Refusal(
+        "This release has no entry point for case suites" + (f" ({folder} was left alone)." if folder else "."),
+        "It comes with the services that they judge; `make test` runs everything there is.",
+    )
+
+
+def test_folder() -> Path:
+    """The state of the test engines, apart from that of `up`."""
+    return state_folder() / "test"
+
+
+def start_test_engines(names: Sequence[str] = tuple(engines.VARIABLES)) -> engines.Addresses:
+    """Start or take over the test engines."""
+    with exclusive(test_folder()) as record:
+        return engines.start(record, Progress(sys.stderr), names)
+
+
+def _with_test_engines(command: list[str]) -> int:
+    print("deskwire: test engines", flush=True)
+    addresses = start_test_engines()
+    told = dict(os.environ) | addresses.environment()
+    for variable in ("NO_PROXY", "no_proxy"):
+        told[variable] = ",".join(filter(None, (told.get(variable), services.LOOPBACKS)))
+    try:
+        return subprocess.run(command, check=False, cwd=CHECKOUT, env=told).returncode
+    finally:
+        if os.environ.get("CI") == "true":
+            with exclusive(test_folder()) as record:
+                engines.stop(record, Progress())
+
+
+def _provision(environment: dict[str, str]) -> None:
+    """Make topics, databases and roles, and bring every schema up to date."""
+    print("deskwire: topics, databases, roles, migrations", flush=True)
+    status = _command(environment, "provision")
+    if status != 0:
+        raise Refusal(
+            f"Provisioning failed (exit {status}).", "The lines above say why; `make up` again goes on from there."
+        )
+
+
+def _command(environment: dict[str, str], *arguments: str) -> int:
+    return subprocess.run(
+        [sys.executable, "-m", "cli", *arguments], check=False, cwd=CHECKOUT, env=environment
+    ).returncode
+
+
+def _containers() -> bool:
+    return os.environ.get("ENGINES") == "docker"
+
+
+def _where(record: Record) -> None:
+    """Say where everything is."""
+    if "console-http" in record.ports:
+        print(f"  origin   http://127.0.0.1:{record.ports['console-http']}")
+    print(f"  logs     {record.logs}  (make logs S=tickets)")
+    print(f"  state    {record.folder}  (make status, make down)")
