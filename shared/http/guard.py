@@ -1,0 +1,84 @@
+"""The gate of one API: authentication, then the caller's rate."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import OrderedDict
+
+from starlette.requests import Request
+
+from shared.auth import Authenticator, Principal, Unauthenticated
+from shared.http.context import context_of
+from shared.http.limits import Buckets, Verdict, address_key
+from shared.problem import Problem
+
+_PROVEN = 10_000
+
+logger = logging.getLogger(__name__)
+
+
+class Guard:
+    """Admits principals; refuses strangers with 401 and those who ask too much with 429.
+
+    An address with too many failures is refused before anything is verified, except for credentials that were proven
+    good before: neighbours behind one address do not lock each other out.
+    """
+
+    def __init__(self, authenticator: Authenticator, rate: Buckets, failures: Buckets) -> None:
+        self._authenticator = authenticator
+        self._rate = rate
+        self._failures = failures
+        self._proven: OrderedDict[int, None] = OrderedDict()
+
+    async def admit(self, request: Request) -> Principal:
+        """The caller of `request`. Raises 401 and 429 problems."""
+        authorization = request.headers.get("authorization")
+        principal = await self._authenticate(request, authorization)
+        verdict = self._rate.take(principal.account)
+        policy = f'"caller";q={self._rate.burst};w={max(1, math.ceil(self._rate.burst / self._rate.per_second))}'
+        headers = context_of(request).response_headers
+        headers.append((b"ratelimit-policy", policy.encode()))
+        headers.append((b"ratelimit", _limit(verdict).encode()))
+        if not verdict.allowed:
+            raise _too_many("This caller asks too often.", verdict.wait_seconds)
+        return principal
+
+    async def _authenticate(self, request: Request, authorization: str | None) -> Principal:
+        client = request.scope.get("client")
+        address = address_key(client)
+        fingerprint = hash(authorization)
+        wait = self._failures.wait(address)
+        if wait > 0 and fingerprint not in self._proven:
+            raise _too_many("Too many failed attempts from this address.", wait)
+        try:
+            principal = await self._authenticator.authenticate(authorization)
+        except Unauthenticated as error:
+            if authorization is not None:
+                self._failures.take(address)
+                self._proven.pop(fingerprint, None)
+                logger.info("authentication failed", extra={"reason": error.reason})
+            challenge = 'Bearer realm="deskwire"'
+            if authorization is not None:
+                challenge += ', error="invalid_token"'
+            raise Problem(
+                401,
+                "unauthenticated",
+                "Not authenticated",
+                "Send an API key or a token as Authorization: Bearer …",
+                headers={"WWW-Authenticate": challenge},
+            ) from error
+        self._proven[fingerprint] = None
+        if len(self._proven) > _PROVEN:
+            self._proven.popitem(last=False)
+        return principal
+
+
+def _limit(verdict: Verdict) -> str:
+    return f'"caller";r={verdict.remaining};t={math.ceil(verdict.wait_seconds)}'
+
+
+def _too_many(detail: str, wait: float) -> Problem:
+    return Problem(
+        429, "too-many-requests", "Too many requests", detail, headers={"Retry-After": str(max(1, math.ceil(wait)))}
+    )
