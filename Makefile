@@ -8,7 +8,7 @@ BIN = "$(VENV)/bin"
 .PHONY: help environment demo up down status logs restart run test unit integration scenarios soak bench suites lint format types lock new-service env clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { gsub(/\$$\$$/, "$$", $$2); printf "  %-14s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  Variables: ORIGIN_PORT (8400), KAFKA_URL DATABASE_URL OPENSEARCH_URL (use these engines), ENGINES=docker,"
 	@echo "  DESKWIRE_STATE (.deskwire), DESKWIRE_CACHE, DESKWIRE_VENV (.venv), PYTHON, and <SERVICE>_HTTP_PORT, KAFKA_PORT,"

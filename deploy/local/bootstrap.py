@@ -183,7 +183,7 @@ def _run(command: list[str], cache: Path, failed: str) -> None:
     lines: list[str] = []
     for line in process.stdout or ():
         lines.append(line.rstrip())
-        if re.match(r"\s*(Downloading|Downloaded|Prepared|Installed|Uninstalled)", line):
+        if re.match(r"\s*(Downloading|Prepared|Installed|Uninstalled)", line):
             print(f"  {line.strip()}", flush=True)
     if process.wait() != 0:
         raise explained(failed, lines)

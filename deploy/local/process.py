@@ -24,6 +24,8 @@ OWNER: Final = "DESKWIRE_OWNER"
 ROLE: Final = "DESKWIRE_ROLE"
 START_TIME_FIELD: Final = 19  # counted after the command's name, which may hold spaces itself
 POLL_SECONDS: Final = 0.02
+SETTLE_SECONDS: Final = 2.0
+LOG_BYTES: Final = 20_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,8 @@ def spawn(
     user: EngineUser | None = None,
 ) -> Identity:
     """Start a process in a session of its own, marked with whose it is, its output appended to `log`."""
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.replace(log.with_suffix(".log.1"))
     marked = dict(env) | {OWNER: str(owner), ROLE: role}
     switched = user is not None and user.switched
     with log.open("ab") as output:
@@ -83,8 +87,15 @@ def spawn(
         )
     # It outlives us on purpose; without this the interpreter warns of it.
     child.returncode = 0
-    identity = identify(child.pid)
-    return identity or Identity(pid=child.pid, started=-1, command=tuple(command))
+    return _settled(child.pid, tuple(command)) or Identity(pid=child.pid, started=-1, command=tuple(command))
+
+
+def _settled(pid: int, command: tuple[str, ...]) -> Identity | None:
+    """Wait for the kernel to show the new program's command line: right after exec it is empty for a moment."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while (identity := identify(pid)) is not None and identity.command != command and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return identity
 
 
 def owned(owner: Path, proc: Path = PROC) -> Iterator[tuple[str, Identity]]:
