@@ -54,11 +54,17 @@ logger = structlog.get_logger(__name__)
 _own: ContextVar[set[tuple[str, str]] | None] = ContextVar("timers_touched", default=None)
 
 
-class Wakeable(Protocol):
-    """A relay, as far as this module needs one."""
+class RelayLike(Protocol):
+    """A relay, as far as those who write to the outbox outside the bus need one."""
 
     def wake(self) -> None:
         """Look for rows to publish at once."""
+
+    def attach(self) -> None:
+        """Somebody writes to the outbox; do not end before they do."""
+
+    def detach(self) -> None:
+        """They have ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +209,7 @@ class Timers:
         self,
         settings: ServiceSettings,
         database: Database,
-        relay: Wakeable | None,
+        relay: RelayLike | None,
         handlers: Mapping[str, Handler],
         metrics: Metrics,
         *,
@@ -221,7 +227,7 @@ class Timers:
 
     def loops(self) -> Sequence[Loop]:
         """What the process runs."""
-        return [Loop(name="timers", run=self._loop.run)]
+        return [Loop(name="timers", run=self._run)]
 
     def checks(self) -> Sequence[Check]:
         """What readiness asks."""
@@ -230,6 +236,15 @@ class Timers:
     def wake(self) -> None:
         """Look at once; arming already hints, this is for a process that does not want to wait for the database."""
         self._loop.wake()
+
+    async def _run(self) -> None:
+        if self._relay is not None:
+            self._relay.attach()
+        try:
+            await self._loop.run()
+        finally:
+            if self._relay is not None:
+                self._relay.detach()
 
     async def _alive(self) -> None:
         if self._loop.silent_for > STUCK_AFTER:
