@@ -21,11 +21,11 @@ from aiokafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartitio
 from shared import crash, inbox, kafka, outbox, replica_store, waiting
 from shared.bus import dead
 from shared.bus.decode import Item, Kind, decode, malformed
-from shared.bus.explain import explain
 from shared.bus.route import BoundRoute, Route
 from shared.db import is_connection_failure, is_retryable
 from shared.due import unbroken
 from shared.envelope import Delete, Emit, Received, Tombstone
+from shared.explain import explain
 from shared.health import NotReadyError
 from shared.service import Check, Loop
 
@@ -292,7 +292,7 @@ class Replica(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
         self._unplaced &= consumer.assignment()
 
     async def _store(self, items: Sequence[Item], reached: Mapping[TopicPartition, int]) -> None:
-        """One batch; if a change is refused, the batch is halved until that one is alone, and it becomes a dead letter."""
+        """One batch; a change that is refused is found by halving and becomes a dead letter, the others are stored."""
         offsets = {self._place(partition): offset for partition, offset in reached.items()}
         if not offsets:
             return

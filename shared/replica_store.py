@@ -218,7 +218,7 @@ def _events(rows: Sequence[Record], classes: Mapping[str, type[Event]]) -> dict[
 
 
 class Cache:
-    """Events lately read, for a few seconds; absence is never remembered, since someone may be waiting for it to end."""
+    """Events lately read, for a few seconds; absence is never remembered, since someone may wait for it to end."""
 
     def __init__(self, seconds: float, size: int = 5000) -> None:
         self._seconds = seconds
