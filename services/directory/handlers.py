@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from services.directory.domain.people import sightings
+from services.directory.domain.tenancy import TENANT
 from services.directory.store import people, tenants
 from shared.contracts.message import MessageReceived
 from shared.db import Tx
 from shared.envelope import Answer, Emit, NotYet, Received
 
-MISSING_TENANT = "tenant"
-"""What a message of an unknown tenant waits for; the transaction that makes the tenant wakes it."""
-
 
 async def on_message_received(tx: Tx, batch: Sequence[Received[MessageReceived]]) -> list[Answer]:
     """Make requesters of the people in a batch of messages; tell only of those who changed."""
     known = await tenants.known(tx, {received.event.tenant_id for received in batch})
-    waiting = [received for received in batch if received.event.tenant_id not in known]
+    waiting: list[Received[Any]] = [received for received in batch if received.event.tenant_id not in known]
     if waiting:
-        return [NotYet(received, MISSING_TENANT, received.event.tenant_id) for received in waiting]
+        return [NotYet(received, TENANT, received.event.tenant_id) for received in waiting]
     seen = sightings(batch)
     changed = await people.see(tx, seen)
     if not changed:

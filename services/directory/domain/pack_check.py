@@ -110,10 +110,9 @@ def _section(source: Source, model: type[Section], value: JsonValue) -> tuple[Se
     try:
         section = model.model_validate(value)
     except ValidationError as error:
-        for detail in error.errors(include_url=False, include_context=False):
-            if detail["loc"] or not refused:
-                # A verdict on the section as a whole repeats, without a line, what the rules have said with one.
-                found.append(_told(source, at, model, detail))
+        # A verdict on the section as a whole repeats, without a line, what the rules have said with one.
+        details = error.errors(include_url=False, include_context=False)
+        found += [_told(source, at, model, detail) for detail in details if detail["loc"] or not refused]
         return None, found
     size = len(json.dumps(section.model_dump(mode="json", by_alias=True), ensure_ascii=False).encode())
     if size > MAX_BYTES - _ROOM:

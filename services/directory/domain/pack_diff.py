@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pydantic import JsonValue
+from typing_extensions import override
 
 
 class Kind(StrEnum):
@@ -32,6 +33,7 @@ class Difference:
     old: JsonValue = None
     new: JsonValue = None
 
+    @override
     def __str__(self) -> str:
         match self.kind:
             case Kind.ADDED:
@@ -73,26 +75,22 @@ def _mapping(
     section: str, at: tuple[str, ...], old: Mapping[str, JsonValue], new: Mapping[str, JsonValue]
 ) -> Iterator[Difference]:
     for key in dict.fromkeys([*old, *new]):
-        yield from _value(section, (*at, key), key in old, old.get(key), key in new, new.get(key))
+        if key not in old:
+            yield from _all(section, Kind.ADDED, (*at, key), new[key])
+        elif key not in new:
+            yield from _all(section, Kind.REMOVED, (*at, key), old[key])
+        elif old[key] != new[key]:
+            yield from _value(section, (*at, key), old[key], new[key])
 
 
-def _value(
-    section: str, at: tuple[str, ...], was: bool, old: JsonValue, is_: bool, new: JsonValue
-) -> Iterator[Difference]:
-    if was and is_ and old == new:
-        return
-    what = _path(at)
+def _value(section: str, at: tuple[str, ...], old: JsonValue, new: JsonValue) -> Iterator[Difference]:
     named_old, named_new = _by_name(old), _by_name(new)
     if named_old is not None and named_new is not None:
         yield from _mapping(section, at, named_old, named_new)
     elif isinstance(old, dict) and isinstance(new, dict):
         yield from _mapping(section, at, old, new)
-    elif not was:
-        yield from _all(section, Kind.ADDED, at, new)
-    elif not is_:
-        yield from _all(section, Kind.REMOVED, at, old)
     else:
-        yield Difference(section=section, kind=Kind.CHANGED, what=what, old=old, new=new)
+        yield Difference(section=section, kind=Kind.CHANGED, what=_path(at), old=old, new=new)
 
 
 def _all(section: str, kind: Kind, at: tuple[str, ...], value: JsonValue) -> Iterator[Difference]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import yaml
 from pydantic import JsonValue
+from typing_extensions import override
 
 MAX_BYTES = 262_144
 """Largest pack text; also the largest section on the wire."""
@@ -50,6 +51,7 @@ class Problem:
         """The path as a JSON pointer (RFC 6901)."""
         return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in self.path)
 
+    @override
     def __str__(self) -> str:
         where = ".".join(str(part) for part in self.path)
         kind = "warning: " if self.warning else ""
@@ -86,15 +88,16 @@ class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - yaml's own protocol
 
 
-def _resolve(tag: str, pattern: str, first: str) -> None:
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"^(?:{pattern})$"), list(first))
-
-
-_resolve("bool", "true|True|TRUE|false|False|FALSE", "tTfF")
-_resolve("null", "null|Null|NULL|~", "nN~")
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^$"), [""])
-_resolve("int", r"[-+]?(?:0|[1-9][0-9]{0,17})", "-+0123456789")
-_resolve("float", r"[-+]?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE][-+]?[0-9]{1,2})?", "-+0123456789")
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})$")
+_DECIMAL = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE][-+]?[0-9]{1,2})?$")
+for _tag, _pattern, _first in (
+    ("bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), "tTfF"),
+    ("null", re.compile(r"(?:null|Null|NULL|~)$"), "nN~"),
+    ("null", re.compile(r"$"), ("",)),
+    ("int", _INTEGER, "-+0123456789"),
+    ("float", _DECIMAL, "-+0123456789"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, list(_first))
 
 
 def read(text: str) -> Source:
@@ -125,7 +128,8 @@ def _bound_depth(text: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > MAX_DEPTH or count > 4 * MAX_NODES:
-            mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+            at = event.start_mark
+            mark = Mark(at.line + 1, at.column + 1) if at else Mark(1, 1)
             what = f"nested deeper than {MAX_DEPTH}" if depth > MAX_DEPTH else f"more than {MAX_NODES} values"
             raise UnreadableError(Problem(path=(), message=what, mark=mark))
 
@@ -194,15 +198,16 @@ class _Reading:
     def _scalar(self, node: yaml.Node, path: Path) -> JsonValue:
         text: str = node.value
         match node.tag.removeprefix("tag:yaml.org,2002:"):
-            case "bool":
+            case "bool" if text.lower() in {"true", "false"}:
                 return text.lower() == "true"
             case "null":
                 return None
-            case "int":
-                return int(text) if re.fullmatch(r"[-+]?[0-9]{1,18}", text) else self._foreign(node, path)
-            case "float":
-                return float(text) if re.fullmatch(r"[-+]?[0-9.]{1,40}(?:[eE][-+]?[0-9]{1,2})?", text) else self._foreign(node, path)
+            case "int" if _INTEGER.fullmatch(text):
+                return int(text)
+            case "float" if _DECIMAL.fullmatch(text):
+                return float(text)
             case _:
+                # Also `!!int x`: a tag that the text does not bear out.
                 self._plain(node, path)
         if _UNPRINTABLE.search(text.replace("\n", "")):
             self._say(path, "text with an unprintable character", _mark(node))

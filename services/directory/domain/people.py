@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from shared.contracts import ids
@@ -86,7 +87,7 @@ class Sighting:
     """Normalised."""
     name: str
     """As the message calls them; empty when it does not, or cannot be believed."""
-    cause: Received[MessageReceived]
+    cause: Received[Any]
     """The message that first named them, or first knew their name."""
 
     @property

@@ -19,6 +19,9 @@ from shared.contracts.directory import (
 INSTALLATION = "deskwire"
 """In the place of a tenant for what belongs to all of them (signing keys); no tenant may be called so."""
 
+TENANT = "tenant"
+"""The kind of thing that a message of an unknown tenant waits for; the transaction that makes the tenant wakes it."""
+
 VERIFIES_LONGER = timedelta(minutes=15)
 """How long a replaced signing key still verifies: the ten minutes its last token lives, and room for late clocks."""
 
