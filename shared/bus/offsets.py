@@ -1,0 +1,67 @@
+"""Offsets after the commit, in the background: never awaited per batch, never for partitions that are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError
+
+from shared import crash
+
+EVERY = 0.05
+"""Seconds between two commits. Each takes the broker some 6 ms however small, so one per batch would cap the bus at
+170 batches a second; what is not committed yet is met by the inbox after a crash."""
+
+logger = logging.getLogger(__name__)
+
+
+class Offsets:
+    """What was handled and not yet told to the broker."""
+
+    def __init__(self, consumer: Callable[[], AIOKafkaConsumer | None]) -> None:
+        self._consumer = consumer
+        self._next: dict[TopicPartition, int] = {}
+        self._dirty = asyncio.Event()
+        self._committing = asyncio.Lock()
+
+    def handled(self, partition: TopicPartition, offset: int) -> None:
+        """Everything of `partition` up to `offset` is handled."""
+        self._next[partition] = offset + 1
+        self._dirty.set()
+
+    def forget(self) -> None:
+        """The partitions went elsewhere: nothing of them is committed from here on."""
+        self._next.clear()
+        self._dirty.clear()
+
+    async def run(self) -> None:
+        """Commit every 50 ms while there is something to commit, until cancelled."""
+        while True:
+            await self._dirty.wait()
+            await asyncio.sleep(EVERY)
+            await self.flush()
+
+    async def flush(self, timeout: float = 10.0) -> None:
+        """Commit what is handled; failures are left to the next time, or to whoever takes the partitions over."""
+        consumer = self._consumer()
+        async with self._committing:
+            self._dirty.clear()
+            told = dict(self._next)
+            if not told or consumer is None:
+                return
+            crash.point("bus.before_offset_commit")
+            try:
+                async with asyncio.timeout(timeout):
+                    await consumer.commit(told)
+            except (KafkaError, IllegalStateError, TimeoutError) as error:
+                logger.info("offsets not committed", extra={"error": type(error).__name__})
+                if self._next:
+                    self._dirty.set()
+                return
+            crash.point("bus.after_offset_commit")
+            for partition, offset in told.items():
+                if self._next.get(partition) == offset:
+                    del self._next[partition]
