@@ -14,13 +14,14 @@ from shared.auth import Authenticator
 from shared.db import Database
 from shared.http.edge import Edge
 from shared.http.errors import handle
+from shared.http.forwarded import key_of
 from shared.http.guard import Guard
 from shared.http.limits import Buckets
 from shared.http.openapi import describe
 from shared.http.route import Route
 from shared.http.settings import http_settings
 from shared.problem import Problem
-from shared.settings import ServiceSettings
+from shared.settings import ServiceSettings, SettingsError, master_key
 
 
 class Api(FastAPI):
@@ -71,6 +72,7 @@ def api(
         authenticator,
         rate=Buckets(float(limits["rate_per_second"]), int(limits["rate_burst"])),
         failures=Buckets(float(limits["failures_per_minute"]) / 60, int(limits["failures_burst"])),
+        edge_key=_edge_key(settings),
     )
     app.add_middleware(
         cast("Any", Edge),
@@ -79,3 +81,11 @@ def api(
         body_seconds=float(limits["body_seconds"]),
     )
     return app
+
+
+def _edge_key(settings: ServiceSettings) -> bytes | None:
+    """The key of our edge's word about clients; without a master key that word counts for nothing."""
+    try:
+        return key_of(master_key(settings))
+    except SettingsError:
+        return None

@@ -23,15 +23,12 @@ DEFAULT_BODY_LIMIT = 1_000_000
 BODY_SECONDS = 10.0
 """How long a client may take per started megabyte of its path's limit."""
 
-SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
+STANDING_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
-)
-DEFAULT_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"cache-control", b"no-store"),
 )
 """Added unless the answer has its own."""
 
@@ -42,14 +39,15 @@ _WANTED = frozenset(
 logger = logging.getLogger(__name__)
 
 
-class _Gone(Exception):  # noqa: N818 - not an error of ours
+class Gone(Exception):  # noqa: N818 - not an error of ours
     """The client left before its body was complete."""
 
 
 class Edge:
     """ASGI middleware around one API.
 
-    `body_limits` maps a path, or a prefix that ends in `/`, to the largest body it takes, in bytes.
+    `body_limits` maps a path, or a prefix that ends in `/`, to the largest body it takes, in bytes. With
+    `reads_body=False` the app reads its bodies itself (a proxy, which streams them).
     """
 
     def __init__(
@@ -59,8 +57,10 @@ class Edge:
         body_limit: int = DEFAULT_BODY_LIMIT,
         body_limits: Mapping[str, int] | None = None,
         body_seconds: float = BODY_SECONDS,
+        reads_body: bool = True,
     ) -> None:
         self.app = app
+        self._reads_body = reads_body
         self._limit = body_limit
         limits = body_limits or {}
         self._exact = {path: size for path, size in limits.items() if not path.endswith("/")}
@@ -88,13 +88,13 @@ class Edge:
         try:
             try:
                 _refuse_nul(scope)
-                if b"content-length" in wanted or b"transfer-encoding" in wanted:
+                if self._reads_body and (b"content-length" in wanted or b"transfer-encoding" in wanted):
                     context.body = await self._read(scope["path"], wanted, receive)
                     if context.body and _is_json(wanted.get(b"content-type", b"")):
                         context.json = strict.parse(context.body)
                     receive = _replay(context.body, receive)
                 await self.app(scope, receive, send_with_headers)
-            except _Gone:
+            except Gone:
                 return
             except Exception as error:
                 problem = problem_of(error)
@@ -115,7 +115,7 @@ class Edge:
         return self._limit
 
     async def _read(self, path: str, wanted: Mapping[bytes, bytes], receive: Receive) -> bytes:
-        """The whole body. Raises 413, 415 and 408 problems; _Gone when the client leaves."""
+        """The whole body. Raises 413, 415 and 408 problems; Gone when the client leaves."""
         limit = self._limit_of(path)
         encoding = wanted.get(b"content-encoding", b"").strip().lower()
         if encoding not in (b"", b"identity"):
@@ -150,7 +150,7 @@ async def _collect(limit: int, receive: Receive) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _Gone
+            raise Gone
         chunk = message.get("body", b"")
         if chunk:
             size += len(chunk)
@@ -191,15 +191,17 @@ def _refuse_nul(scope: Scope) -> None:
 
 
 def _headers(given: Any, context: Context) -> list[tuple[bytes, bytes]]:
+    """The answer's headers with ours; one that is there already (from behind a proxy) stays as it is."""
     headers = list(given)
     names = {name for name, _ in headers}
-    headers.append((b"x-request-id", context.request_id.encode("ascii")))
-    headers.append((b"traceparent", context.traceparent.encode("ascii")))
-    headers += SECURITY_HEADERS
-    for name, value in DEFAULT_HEADERS:
+    for name, value in (
+        (b"x-request-id", context.request_id.encode("ascii")),
+        (b"traceparent", context.traceparent.encode("ascii")),
+        # A version with a tag may be kept by its reader, if it asks again each time.
+        (b"cache-control", b"private, no-cache" if b"etag" in names else b"no-store"),
+        *STANDING_HEADERS,
+    ):
         if name not in names:
-            # A version with a tag may be kept by its reader, if it asks again each time.
-            tagged = name == b"cache-control" and b"etag" in names
-            headers.append((name, b"private, no-cache" if tagged else value))
+            headers.append((name, value))
     headers += context.response_headers
     return headers

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from shared.auth import Authenticator, Principal, Unauthenticated
 from shared.http.context import context_of
+from shared.http.forwarded import CLIENT_HEADER, address_in
 from shared.http.limits import Buckets, Verdict, address_key
 from shared.problem import Problem
 
@@ -25,8 +26,11 @@ class Guard:
     good before: neighbours behind one address do not lock each other out.
     """
 
-    def __init__(self, authenticator: Authenticator, rate: Buckets, failures: Buckets) -> None:
+    def __init__(
+        self, authenticator: Authenticator, rate: Buckets, failures: Buckets, *, edge_key: bytes | None = None
+    ) -> None:
         self._authenticator = authenticator
+        self._edge_key = edge_key
         self._rate = rate
         self._failures = failures
         self._proven: OrderedDict[int, None] = OrderedDict()
@@ -45,8 +49,7 @@ class Guard:
         return principal
 
     async def _authenticate(self, request: Request, authorization: str | None) -> Principal:
-        client = request.scope.get("client")
-        address = address_key(client)
+        address = self._address(request)
         fingerprint = hash(authorization)
         wait = self._failures.wait(address)
         if wait > 0 and fingerprint not in self._proven:
@@ -72,6 +75,15 @@ class Guard:
         if len(self._proven) > _PROVEN:
             self._proven.popitem(last=False)
         return principal
+
+    def _address(self, request: Request) -> str:
+        """Whose failures count together: the client as our own edge names it, else the peer."""
+        told = request.headers.get(CLIENT_HEADER.decode())
+        if told is not None and self._edge_key is not None:
+            address = address_in(self._edge_key, told.encode("latin-1"))
+            if address is not None:
+                return address_key((address, 0))
+        return address_key(request.scope.get("client"))
 
 
 def _limit(verdict: Verdict) -> str:

@@ -1,0 +1,5 @@
+"""`python -m services.console`."""
+
+from shared import process
+
+process.main(["console"])

@@ -1,0 +1,20 @@
+"""The wiring of console."""
+
+from __future__ import annotations
+
+from services.console import api
+from services.console.proxy import Proxy
+from services.console.settings import Settings
+from services.console.upstreams import Upstreams
+from shared.service import Service
+
+
+def build(settings: Settings) -> Service:
+    """The edge. It has no checks: with a service away it still answers for all the others, so it stays ready."""
+    proxy = Proxy(settings)
+    return Service(
+        name=settings.SERVICE,
+        settings=settings,
+        routes=api.routes(proxy, Upstreams(settings, proxy)),
+        stop=[proxy.close],
+    )
