@@ -78,5 +78,5 @@ env: environment ## Print the addresses as shell exports: eval "$$(make env)"
 	@$(LOCAL) env
 
 clean: ## End what runs; delete state, environment and caches of this checkout
-	@if [ -x $(PY) ]; then $(LOCAL) down; fi
+	@if [ -x $(PY) ]; then $(LOCAL) clean; fi
 	@rm -rf .deskwire "$(VENV)" build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

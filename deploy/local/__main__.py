@@ -1,4 +1,4 @@
-"""`python -m deploy.local up|down|status|logs|restart|run|demo|test|bench|suites|env|engines-up|engines-down`."""
+"""`python -m deploy.local up|down|status|logs|restart|run|demo|test|bench|suites|env|clean|engines-up|engines-down`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ def main(arguments: Sequence[str]) -> int:
             return supervise.demo()
         case "down":
             return supervise.down()
+        case "clean":
+            return supervise.clean()
         case "status":
             from deploy.local import table
 

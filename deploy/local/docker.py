@@ -6,7 +6,9 @@ Containers carry their owner's state folder as a label: found again by the next 
 from __future__ import annotations
 
 import os
+import socket
 import time
+import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -105,15 +107,27 @@ def connect() -> Any:
     from docker import from_env  # type: ignore[import-untyped]  # ships no types
     from docker.errors import DockerException  # type: ignore[import-untyped]  # as above
 
+    host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     try:
+        _knock(host)
         client = from_env()
         client.ping()
-    except DockerException as error:
+    except (OSError, DockerException) as error:
         raise Refusal(
-            f"ENGINES=docker is set, but no Docker daemon answers ({type(error).__name__}).",
+            f"ENGINES=docker is set, but no Docker daemon answers at {host}.",
             "Start one or set DOCKER_HOST; without ENGINES=docker the bundled engines are started.",
         ) from error
     return client
+
+
+def _knock(host: str) -> None:
+    """Try the daemon's socket ourselves: the client library leaves its own open when no one is there."""
+    parts = urllib.parse.urlsplit(host)
+    if parts.scheme == "unix":
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(parts.path)
+    elif parts.scheme == "tcp":
+        socket.create_connection((parts.hostname or "", parts.port or 2375), timeout=5).close()
 
 
 def _bring_up(client: Any, record: Record, progress: Progress, role: str) -> str:

@@ -31,6 +31,7 @@ CHUNK: Final = 1 << 18
 ATTEMPTS: Final = 4
 TIMEOUT_SECONDS: Final = 30
 AT_ONCE: Final = 6
+PAUSE_SECONDS: float = 0.5
 
 
 def fetch(pins: Sequence[Pin], folder: Path, progress: Progress, *, base: str | None = None) -> None:
@@ -122,7 +123,7 @@ def _download(pin: Pin, part: Path, url: str, transfer: Transfer) -> int:
             if part.stat().st_size > pin.size:
                 os.truncate(part, 0)
         if attempt < ATTEMPTS:
-            time.sleep(0.5 * 2**attempt)
+            time.sleep(PAUSE_SECONDS * 2**attempt)
     raise Refusal(
         f"{pin.filename} could not be fetched: {problem}.",
         "Check the network, HTTPS_PROXY and SSL_CERT_FILE, or name a mirror with DESKWIRE_MAVEN_URL; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from deploy.local.record import Record
 
 SHOWN_LINES: Final = 200
+OWN_FOLDERS: Final = ("data", "logs", "blobs")
+OWN_FILES: Final = ("state.json", "master.key", "lock")
 
 
 def up() -> dict[str, str]:
@@ -63,6 +66,20 @@ def down() -> int:
         for state in (state_folder(), test_folder()):
             ended += docker.stop(state, progress)
     print(f"deskwire: {ended} ended" if ended else "deskwire: nothing was running")
+    return 0
+
+
+def clean() -> int:
+    """End everything and delete the state, also data kept outside of it; only what is known to be ours."""
+    down()
+    for state in (test_folder(), state_folder()):
+        data = load(state).data
+        if data:
+            shutil.rmtree(data, ignore_errors=True)
+        for name in OWN_FOLDERS:
+            shutil.rmtree(state / name, ignore_errors=True)
+        for name in OWN_FILES:
+            (state / name).unlink(missing_ok=True)
     return 0
 
 
