@@ -10,6 +10,8 @@ from typing import Any
 
 from starlette.requests import Request
 
+from shared.auth import Principal
+
 SCOPE_KEY = "deskwire"
 UNPARSED = object()
 """No JSON body was read."""
@@ -28,6 +30,8 @@ class Context:
     traceparent: str
     body: bytes = b""
     json: Any = UNPARSED
+    principal: Principal | None = None
+    """Set once the guard has admitted the caller."""
     response_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 

@@ -33,19 +33,22 @@ class Guard:
         self._edge_key = edge_key
         self._rate = rate
         self._failures = failures
+        policy = f'"caller";q={rate.burst};w={max(1, math.ceil(rate.burst / rate.per_second))}'
+        self._policy = (b"ratelimit-policy", policy.encode())
         self._proven: OrderedDict[int, None] = OrderedDict()
 
     async def admit(self, request: Request) -> Principal:
-        """The caller of `request`. Raises 401 and 429 problems."""
+        """The caller of `request`, looked at once however many dependencies ask. Raises 401 and 429 problems."""
+        context = context_of(request)
+        if context.principal is not None:
+            return context.principal
         authorization = request.headers.get("authorization")
         principal = await self._authenticate(request, authorization)
         verdict = self._rate.take(principal.account)
-        policy = f'"caller";q={self._rate.burst};w={max(1, math.ceil(self._rate.burst / self._rate.per_second))}'
-        headers = context_of(request).response_headers
-        headers.append((b"ratelimit-policy", policy.encode()))
-        headers.append((b"ratelimit", _limit(verdict).encode()))
+        context.response_headers += (self._policy, (b"ratelimit", _limit(verdict).encode()))
         if not verdict.allowed:
             raise _too_many("This caller asks too often.", verdict.wait_seconds)
+        context.principal = principal
         return principal
 
     async def _authenticate(self, request: Request, authorization: str | None) -> Principal:
@@ -82,8 +85,9 @@ class Guard:
         if told is not None and self._edge_key is not None:
             address = address_in(self._edge_key, told.encode("latin-1"))
             if address is not None:
-                return address_key((address, 0))
-        return address_key(request.scope.get("client"))
+                return address_key(address)
+        client = request.scope.get("client")
+        return address_key(client[0]) if client else "unknown"
 
 
 def _limit(verdict: Verdict) -> str:

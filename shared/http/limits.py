@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 REMEMBERED = 20_000
 """Callers remembered at most; the one not seen for longest is forgotten, which gives it a full bucket."""
@@ -60,14 +61,13 @@ class Buckets:
         return min(float(self.burst), known[0] + (now - known[1]) * self.per_second)
 
 
-def address_key(client: tuple[str, int] | None) -> str:
+@lru_cache(maxsize=4096)
+def address_key(host: str) -> str:
     """What a client address counts as: an IPv4 address itself, an IPv6 address its /64, since one host has them all."""
-    if client is None:
-        return "unknown"
     try:
-        address = ipaddress.ip_address(client[0])
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return client[0][:64]
+        return host[:64]
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return str(address.ipv4_mapped)
