@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -132,6 +134,7 @@ class Metrics:
         return self._waiting_age.labels(self.service, reason)
 
 
+@cache
 def for_service(service: str) -> Metrics:
-    """Fresh series in a registry of their own."""
+    """The series of a service in this process, always the same: what its parts measure and `/metrics` shows."""
     return Metrics(service)

@@ -24,6 +24,7 @@ import asyncpg
 from shared import crash
 from shared.db import Database
 from shared.explain import explain
+from shared.health import NotReadyError
 from shared.metrics import Metrics
 from shared.publish import OutboxRow, Publisher
 from shared.service import Check, Loop
@@ -133,9 +134,9 @@ class Relay:
 
     async def _ready(self) -> None:
         if self._session is None or self._session.is_closed():
-            raise RuntimeError("postgresql: the relay has no session")
+            raise NotReadyError("postgresql: the relay has no session")
         if self._leader and self._failure is not None:
-            raise RuntimeError(f"kafka: {self._failure}")
+            raise NotReadyError(f"kafka: {self._failure}")
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -283,11 +284,11 @@ class Relay:
             return
         self._reported = now
         row = await session.fetchrow(
-            "SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 100000) some) AS rows,"
+            "SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 100000) AS seen) AS pending,"
             " (SELECT extract(epoch FROM now() - created_at)::float8 FROM outbox ORDER BY id LIMIT 1) AS age"
         )
         if row is not None:
-            self._metrics.outbox_rows.set(row["rows"])
+            self._metrics.outbox_rows.set(row["pending"])
             self._metrics.outbox_age.set(row["age"] or 0.0)
 
     async def _close_session(self) -> None:

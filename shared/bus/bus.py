@@ -29,6 +29,7 @@ from shared.bus.offsets import Offsets
 from shared.bus.route import BoundRoute, Route
 from shared.db import Database
 from shared.explain import explain
+from shared.health import NotReadyError
 from shared.metrics import Metrics
 from shared.service import Check, Loop
 from shared.settings import ServiceSettings
@@ -131,19 +132,19 @@ class Bus:
 
     async def _ready(self) -> None:
         if self._breaker.reason is not None:
-            raise RuntimeError(f"bus stopped: {self._breaker.reason}")
+            raise NotReadyError(f"bus stopped: {self._breaker.reason}")
         consumer = self._consumer
         if consumer is None:
-            raise RuntimeError(f"kafka: not connected to {self._settings.kafka_url}")
+            raise NotReadyError(f"kafka: not connected to {self._settings.kafka_url}")
         if not self._assigned:
-            raise RuntimeError(f"kafka: group {self._group} has not joined")
+            raise NotReadyError(f"kafka: group {self._group} has not joined")
         silent = time.monotonic() - self._polled
         if silent > 30:
-            raise RuntimeError(f"kafka: not polled for {silent:.0f} s")
+            raise NotReadyError(f"kafka: not polled for {silent:.0f} s")
         try:
             await kafka.ping(consumer)
         except Exception as error:
-            raise RuntimeError(f"kafka: no broker of {self._settings.kafka_url} answers") from error
+            raise NotReadyError(f"kafka: no broker of {self._settings.kafka_url} answers") from error
 
     # --- the loops -------------------------------------------------------------------------------------------------
 
