@@ -1,0 +1,5 @@
+"""`python -m services.directory`."""
+
+from shared.process import main
+
+main(["directory"])
