@@ -87,7 +87,9 @@ def routes(desk: Desk) -> Router:
             after = desk.position(request, principal, cursor)
             found = await credentials.page(tx, principal.tenant_id, after=after, limit=limit, person_id=only)
         last = found[-1].credential_id if found else None
-        return desk.page(request, response, principal, [ApiKeyView.of(key) for key in found], limit, last)
+        return desk.page(
+            request, response, principal, items=[ApiKeyView.of(key) for key in found], limit=limit, last=last
+        )
 
     @router.post("/v1/api-keys", status_code=201)
     async def add_api_key(

@@ -64,7 +64,9 @@ def routes(desk: Desk) -> Router:
                 address=address,
             )
         last = str(found[-1].person_id) if found else None
-        return desk.page(request, response, principal, [person.event() for person in found], limit, last)
+        return desk.page(
+            request, response, principal, items=[person.event() for person in found], limit=limit, last=last
+        )
 
     @router.get("/v1/people/{person_id}", response_model=PersonChanged)
     async def get_person(

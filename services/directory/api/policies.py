@@ -214,7 +214,14 @@ def _reading(router: Router, desk: Desk) -> None:
             before = desk.position(request, principal, cursor)
             found = await packs.history(tx, principal.tenant_id, before=before, limit=limit)
         last = found[-1].version if found else None
-        return desk.page(request, response, principal, [VersionView(**_version(item)) for item in found], limit, last)
+        return desk.page(
+            request,
+            response,
+            principal,
+            items=[VersionView(**_version(item)) for item in found],
+            limit=limit,
+            last=last,
+        )
 
     @router.get("/v1/policies/versions/{version}")
     async def get_version(principal: Reader, version: Annotated[int, Path(ge=1, le=2**53)]) -> PackView:

@@ -74,7 +74,7 @@ def _teams(router: Router, desk: Desk) -> None:
             after = uuid_or_none(desk.position(request, principal, cursor))
             found = await teams.page(tx, principal.tenant_id, after=after, limit=limit)
         last = str(found[-1].team_id) if found else None
-        return desk.page(request, response, principal, [team.event() for team in found], limit, last)
+        return desk.page(request, response, principal, items=[team.event() for team in found], limit=limit, last=last)
 
     @router.get("/v1/teams/{team_id}", tags=["teams"], response_model=TeamChanged)
     async def get_team(
@@ -131,7 +131,9 @@ def _organisations(router: Router, desk: Desk) -> None:
             after = uuid_or_none(desk.position(request, principal, cursor))
             found = await organisations.page(tx, principal.tenant_id, after=after, limit=limit)
         last = str(found[-1].organisation_id) if found else None
-        return desk.page(request, response, principal, [OrganisationView.of(item) for item in found], limit, last)
+        return desk.page(
+            request, response, principal, items=[OrganisationView.of(item) for item in found], limit=limit, last=last
+        )
 
     @router.get("/v1/organisations/{organisation_id}", tags=["organisations"], response_model=OrganisationView)
     async def get_organisation(

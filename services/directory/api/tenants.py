@@ -59,7 +59,9 @@ def routes(desk: Desk) -> Router:
             after = desk.position(request, principal, cursor)
             found = await tenants.page(tx, only=only, after=after, limit=limit)
         last = found[-1].tenant_id if found else None
-        return desk.page(request, response, principal, [tenant.event() for tenant in found], limit, last)
+        return desk.page(
+            request, response, principal, items=[tenant.event() for tenant in found], limit=limit, last=last
+        )
 
     @router.get("/v1/tenants/{tenant_id}", response_model=TenantChanged)
     async def get_tenant(

@@ -11,7 +11,7 @@ import orjson
 from services.directory.commands.caller import Caller
 from services.directory.domain.inputs import NewApiKey
 from services.directory.domain.people import Person
-from services.directory.domain.tenancy import INSTALLATION, VERIFIES_LONGER, ApiKey, SigningKey
+from services.directory.domain.tenancy import INSTALLATION, VERIFIES_LONGER, ApiKey, SigningKey, signer
 from services.directory.store import credentials, people
 from shared import outbox
 from shared.auth import Permission, Principal, allows, issue, new_api_key, new_signing_key, public_part, unwrap, wrap
@@ -137,7 +137,7 @@ async def token(tx: Tx, principal: Principal, master: bytes, now: datetime, ttl:
     key = await credentials.get(tx, principal.tenant_id, principal.credential_id)
     if key is None or principal.person_id is None:
         raise Problem(403, "api-key-needed", "API key needed", "A token is given for an API key, not for a token.")
-    current = next((known for known in await credentials.signing_keys(tx) if known.expires_at is None), None)
+    current = signer(await credentials.signing_keys(tx), now)
     if current is None:
         raise Problem(503, "unavailable", "Temporarily unavailable", "There is no signing key yet.")
     return issue(orjson.loads(unwrap(master, current.wrapped_private, PURPOSE)), principal, now, ttl)

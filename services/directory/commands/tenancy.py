@@ -46,6 +46,7 @@ async def add_tenant(
         inbound_addresses=wanted.inbound_addresses,
         operator=operator,
     )
+    await _unclaimed(tx, tenant)
     if not await tenants.add(tx, tenant, tx.instant):
         raise conflict("tenant-exists", "Tenant exists", f"There is a tenant {tenant.tenant_id} already.")
     await waiting.wake(tx, TENANT, [tenant.tenant_id])
@@ -65,7 +66,10 @@ async def add_tenant(
 
 
 async def change_tenant(tx: Tx, caller: Caller, tenant_id: str, changes: TenantChanges, expected: int | None) -> Tenant:
-    """Change a tenant. Suspending one makes every service forget its keys; they come back with it."""
+    """Change a tenant. Raises 404, 409, 412.
+
+    Suspending one makes every service forget its keys; they come back with it.
+    """
     tenant = await tenants.lock(tx, tenant_id)
     if tenant is None:
         raise not_found("tenant")
@@ -76,6 +80,7 @@ async def change_tenant(tx: Tx, caller: Caller, tenant_id: str, changes: TenantC
         return tenant
     if tenant.operator and not after.active:
         raise conflict("operator-tenant", "Operator's tenant", "The tenant that runs the installation stays active.")
+    await _unclaimed(tx, after)
     after = replace(after, version=tenant.version + 1)
     await tenants.save(tx, after, tx.instant)
     answers: list[Answer] = [caller.emit(after.event())]
@@ -85,6 +90,11 @@ async def change_tenant(tx: Tx, caller: Caller, tenant_id: str, changes: TenantC
         answers += await credentials.renew(tx, caller, tenant_id)
     await outbox.add(tx, answers)
     return after
+
+
+async def _unclaimed(tx: Tx, tenant: Tenant) -> None:
+    if await tenants.claimed(tx, tenant):
+        raise conflict("address-taken", "Address taken", "Another tenant has one of these addresses or mail domains.")
 
 
 async def add_team(tx: Tx, caller: Caller, wanted: TeamIn, team_id: UUID) -> Team:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +22,9 @@ INSTALLATION = "deskwire"
 
 TENANT = "tenant"
 """The kind of thing that a message of an unknown tenant waits for; the transaction that makes the tenant wakes it."""
+
+SIGNS_AFTER = timedelta(seconds=30)
+"""A new signing key is known everywhere before it signs; until then the former one does."""
 
 VERIFIES_LONGER = timedelta(minutes=15)
 """How long a replaced signing key still verifies: the ten minutes its last token lives, and room for late clocks."""
@@ -163,6 +167,13 @@ class PackVersion:
     applied_at: datetime
     rolled_back_to: int | None = None
     """The version whose text this is again."""
+
+
+def signer(keys: Iterable[SigningKey], now: datetime) -> SigningKey | None:
+    """The key that signs at `now`: the newest one that everybody had time to learn of, else the only one there is."""
+    usable = [key for key in keys if key.expires_at is None or key.expires_at > now]
+    known = [key for key in usable if key.created_at <= now - SIGNS_AFTER]
+    return max(known or usable, key=lambda key: key.created_at, default=None)
 
 
 def published(pack: PackVersion, section: str, document: dict[str, Any], at: datetime) -> PolicyPublished:

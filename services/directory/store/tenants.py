@@ -48,6 +48,27 @@ async def has_operator(tx: Tx) -> bool:
     return bool(await tx.fetchval("SELECT EXISTS (SELECT FROM tenant WHERE operator)"))
 
 
+async def claimed(tx: Tx, tenant: Tenant) -> bool:
+    """Whether another tenant has one of this one's inbound addresses or mail domains; held until the end.
+
+    Mail finds its tenant by them, so one tenant's must never reach another. Claims are judged one at a time.
+    """
+    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('deskwire-inbound', 0))")
+    domains = [address.rpartition("@")[2] for address in tenant.inbound_addresses]
+    return bool(
+        await tx.fetchval(
+            """SELECT EXISTS (SELECT FROM tenant t WHERE t.tenant_id <> $1 AND (
+                t.inbound_addresses && $2::text[] OR t.mail_domains && $3::text[] OR t.mail_domains && $4::text[]
+                OR EXISTS (SELECT FROM unnest(t.inbound_addresses) AS a
+                           WHERE reverse(split_part(reverse(a), '@', 1)) = ANY($3::text[]))))""",
+            tenant.tenant_id,
+            list(tenant.inbound_addresses),
+            list(tenant.mail_domains),
+            domains,
+        )
+    )
+
+
 async def add(tx: Tx, tenant: Tenant, at: datetime) -> bool:
     """Make a tenant; False when the id is taken."""
     return bool(
