@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from services.console import api
 from services.console.proxy import Proxy
 from services.console.settings import Settings
 from services.console.upstreams import Upstreams
+from shared.contracts.event import Topic
 from shared.service import Service
+
+ROUTES: tuple[Any, ...] = ()
+"""It handles no topic: nothing here depends on Kafka or PostgreSQL."""
+REPLICATED: tuple[Topic, ...] = ()
+"""It verifies no credentials itself; each service does."""
 
 
 def build(settings: Settings) -> Service:

@@ -89,6 +89,11 @@ def pass_on(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]
     ]
 
 
+def pass_back(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Headers of a service's answer that go on to the caller; our own server states its date and no name."""
+    return [(name, value) for name, value in pass_on(headers) if name not in {b"date", b"server"}]
+
+
 def merge(documents: Mapping[str, Mapping[str, Any]], rules: Sequence[Rule] = PATHS) -> dict[str, Any]:
     """One OpenAPI document out of each service's own.
 

@@ -92,7 +92,7 @@ class Proxy:
                 {
                     "type": "http.response.start",
                     "status": response.status_code,
-                    "headers": [(name.lower(), value) for name, value in domain.pass_on(_lower(response.headers.raw))],
+                    "headers": domain.pass_back((name.lower(), value) for name, value in response.headers.raw),
                 }
             )
             async for chunk in response.aiter_raw():
@@ -174,10 +174,6 @@ class Proxy:
                 raise _away(service, 504, "did not answer in time") from error
             except httpx2.HTTPError as error:
                 raise _away(service, 502, "gave no readable answer") from error
-
-
-def _lower(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower(), value) for name, value in headers]
 
 
 _TITLES: Mapping[int, tuple[str, str]] = {
