@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -196,7 +197,7 @@ def _with_test_engines(command: list[str]) -> int:
     for variable in ("NO_PROXY", "no_proxy"):
         told[variable] = ",".join(filter(None, (told.get(variable), services.LOOPBACKS)))
     try:
-        return subprocess.run(command, check=False, cwd=CHECKOUT, env=told).returncode
+        return _foreground(command, told)
     finally:
         if os.environ.get("CI") == "true":
             with exclusive(test_folder()) as record:
@@ -214,9 +215,21 @@ def _provision(environment: dict[str, str]) -> None:
 
 
 def _command(environment: dict[str, str], *arguments: str) -> int:
-    return subprocess.run(
-        [sys.executable, "-m", "cli", *arguments], check=False, cwd=CHECKOUT, env=environment
-    ).returncode
+    return _foreground([sys.executable, "-m", "cli", *arguments], environment)
+
+
+def _foreground(command: list[str], environment: dict[str, str]) -> int:
+    """Run a command and pass signals on: the terminal interrupts it too, and it may take its time to drain."""
+    child = subprocess.Popen(command, cwd=CHECKOUT, env=environment)
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: child.terminate()),
+    }
+    try:
+        return child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _containers() -> bool:
