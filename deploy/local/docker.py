@@ -79,6 +79,8 @@ def image(role: str, *, port: int, password: str) -> Image:
 def start(record: Record, progress: Progress, roles: Sequence[str]) -> dict[str, str]:
     """Start or take over one container per engine; return their addresses by engine."""
     client = connect()
+    record.containers = True
+    record.save()
     with ThreadPoolExecutor(len(roles)) as pool:
         addresses = list(pool.map(lambda role: _bring_up(client, record, progress, role), roles))
     return dict(zip(roles, addresses, strict=True))

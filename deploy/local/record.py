@@ -34,6 +34,7 @@ class Record:
     processes: dict[str, Identity] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
     data: str = ""
+    containers: bool = False
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property
@@ -79,6 +80,7 @@ class Record:
                 "ports": self.ports,
                 "passwords": self.passwords,
                 "data": self.data,
+                "containers": self.containers,
                 "fingerprints": self.fingerprints,
                 "processes": {
                     name: {"pid": identity.pid, "started": identity.started, "command": list(identity.command)}
@@ -107,6 +109,7 @@ def load(folder: Path) -> Record:
     record.passwords.update(content.get("passwords", {}))
     record.fingerprints.update(content.get("fingerprints", {}))
     record.data = content.get("data", "")
+    record.containers = content.get("containers", False)
     for name, entry in content.get("processes", {}).items():
         record.processes[name] = Identity(pid=entry["pid"], started=entry["started"], command=tuple(entry["command"]))
     return record

@@ -61,11 +61,12 @@ def down() -> int:
             continue
         with exclusive(state) as record:
             ended += engines.stop(record, progress)
-    if _containers():
-        from deploy.local import docker
+            if record.containers:
+                from deploy.local import docker
 
-        for state in (state_folder(), test_folder()):
-            ended += docker.stop(state, progress)
+                ended += docker.stop(state, progress)
+                record.containers = False
+                record.save()
     print(f"deskwire: {ended} ended" if ended else "deskwire: nothing was running")
     return 0
 
@@ -230,10 +231,6 @@ def _foreground(command: list[str], environment: dict[str, str]) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _containers() -> bool:
-    return os.environ.get("ENGINES") == "docker"
 
 
 def _where(record: Record) -> None:
