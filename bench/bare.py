@@ -92,7 +92,9 @@ async def _publish(
         await connection.execute("DELETE FROM outbox WHERE id = ANY($1)", [row["id"] for row in rows])
 
 
-async def statement_rate(database_url: str, *, rows: int = 60_000, batch: int = 500, payload_bytes: int = 1035) -> float:
+async def statement_rate(
+    database_url: str, *, rows: int = 60_000, batch: int = 500, payload_bytes: int = 1035
+) -> float:
     """Events per second of the three-row statement alone on one connection: what the bare loop is made of.
 
     `limits` says 35,245/s for this shape on the machine the targets were set on; a run whose figure is under 70 % of
