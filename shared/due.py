@@ -13,13 +13,13 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import asyncpg
 import structlog
 
 from shared.db import is_connection_failure, is_retryable
+from shared.explain import explain
 
 if TYPE_CHECKING:
-    import asyncpg
-
     from shared.db import Database, Record, Tx
 
 T = TypeVar("T")
@@ -41,6 +41,15 @@ Round = Callable[[], Awaitable[float | None]]
 """Does what is due; answers the seconds until something else is: 0 for now, None for nothing armed."""
 
 
+def is_away(error: BaseException) -> bool:
+    """Whether the database, not the work, failed: the same again after a while.
+
+    A driver's session cut in the middle of a message may also fail at its next use with a complaint about its own
+    state; the pool throws it away then.
+    """
+    return is_connection_failure(error) or is_retryable(error) or isinstance(error, asyncpg.InternalClientError)
+
+
 async def unbroken(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` to its end although this task is cancelled once meanwhile; the cancellation follows it.
 
@@ -60,7 +69,7 @@ async def unbroken(work: Coroutine[Any, Any, T]) -> T:
             await asyncio.wait([task], timeout=1)
             raise
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.warning("work failed while stopping", reason=str(error))
+            logger.warning("work failed while stopping", reason=explain(error))
         raise
 
 
@@ -136,9 +145,9 @@ class DueLoop:
             self._listener = await self._database.session(application=f"deskwire {self.name} hints")
             await self._listener.add_listener(self._channel, self._hinted)
         except Exception as error:
-            if not is_connection_failure(error):
+            if not is_away(error):
                 raise
-            logger.warning("no hints", loop=self.name, reason=str(error))
+            logger.warning("no hints", loop=self.name, reason=explain(error))
 
     def _hinted(self, *_hint: object) -> None:
         self.wake()

@@ -22,8 +22,7 @@ from shared import crash, inbox, kafka, outbox, replica_store, waiting
 from shared.bus import dead
 from shared.bus.decode import Item, Kind, decode, malformed
 from shared.bus.route import BoundRoute, Route
-from shared.db import is_connection_failure, is_retryable
-from shared.due import unbroken
+from shared.due import is_away, unbroken
 from shared.envelope import Delete, Emit, Received, Tombstone
 from shared.explain import explain
 from shared.health import NotReadyError
@@ -233,7 +232,7 @@ class Replica(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
             try:
                 await self._resume(consumer)
             except Exception as error:
-                if not (is_connection_failure(error) or is_retryable(error)):
+                if not is_away(error):
                     raise
                 logger.warning("replica waits for the database", reason=explain(error), seconds=backoff)
                 # Polling nothing keeps the place in the group.
@@ -256,7 +255,7 @@ class Replica(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
         try:
             await unbroken(self._store(items, reached))
         except Exception as error:
-            if not (is_connection_failure(error) or is_retryable(error)):
+            if not is_away(error):
                 raise
             logger.warning("replica rolled back", reason=explain(error))
             self._unplaced.update(consumer.assignment())
@@ -299,7 +298,7 @@ class Replica(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
         try:
             await self._transaction(items, offsets)
         except Exception as error:
-            if is_connection_failure(error) or is_retryable(error) or not items:
+            if is_away(error) or not items:
                 raise
             await self._halve(items, error, 1)
             await self._transaction([], offsets)
@@ -320,7 +319,7 @@ class Replica(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
             try:
                 await self._transaction(part, {})
             except Exception as inner:
-                if is_connection_failure(inner) or is_retryable(inner):
+                if is_away(inner):
                     raise
                 await self._halve(part, inner, attempt + 1 if len(part) == len(items) else 1)
 
@@ -411,7 +410,7 @@ class Replica(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
 
 
 def _is_absence(error: BaseException) -> bool:
-    return kafka.is_kafka_failure(error) or is_connection_failure(error) or is_retryable(error)
+    return kafka.is_kafka_failure(error) or is_away(error)
 
 
 async def _no_handler(tx: Tx, batch: Sequence[Any]) -> Sequence[Emit | Delete]:

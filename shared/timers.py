@@ -25,10 +25,10 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from shared import crash, outbox
-from shared.db import is_connection_failure, is_retryable
-from shared.due import STUCK_AFTER, DueLoop, hint
+from shared.db import is_retryable
+from shared.due import STUCK_AFTER, DueLoop, hint, is_away
+from shared.explain import explain
 from shared.health import NotReadyError
-from shared.log import redact
 from shared.service import Check, Loop
 
 if TYPE_CHECKING:
@@ -270,9 +270,9 @@ class Timers:
         try:
             return await self._persist(None, claimed)
         except Exception as error:
-            if is_connection_failure(error) or not claimed:
+            if not claimed or (is_away(error) and not is_retryable(error)):
                 raise
-            logger.warning("a batch of timers failed and is halved", timers=len(claimed), reason=redact(str(error)))
+            logger.warning("a batch of timers failed and is halved", timers=len(claimed), reason=explain(error))
             await self._halve(claimed, error)
             return len(claimed)
 
@@ -286,7 +286,7 @@ class Timers:
             try:
                 await self._persist(half, [])
             except Exception as inner:
-                if is_connection_failure(inner):
+                if is_away(inner) and not is_retryable(inner):
                     raise
                 await self._halve(half, inner)
 
@@ -383,7 +383,7 @@ class Timers:
         if row is None:
             return
         delay = min(FIRST_RETRY * 2 ** min(row["attempts"], 20), LONGEST_RETRY)
-        reason = redact(f"{type(error).__name__}: {error}")[:500]
+        reason = explain(error)
         await self._database.execute(_POSTPONE, claim.kind, claim.key, claim.id, delay, reason)
         self._series.failed(claim.kind)
         logger.error(
@@ -392,7 +392,7 @@ class Timers:
             key=claim.key,
             attempts=row["attempts"] + 1,
             again_in=delay.total_seconds(),
-            exc_info=error,
+            reason=reason,
         )
 
     async def _keep_house(self) -> None:
