@@ -1,5 +1,6 @@
 """`python -m services.directory`."""
 
-from shared.process import main
+from shared import process
 
-main(["directory"])
+if __name__ == "__main__":
+    process.main(["directory"])

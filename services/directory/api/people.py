@@ -68,6 +68,15 @@ def routes(desk: Desk) -> Router:
             request, response, principal, items=[person.event() for person in found], limit=limit, last=last
         )
 
+    @router.get("/v1/people/me")
+    async def get_me(principal: CurrentPrincipal) -> PersonChanged:
+        """Whoever asks: their tenant, their role, what is known of them."""
+        async with desk.database.begin() as tx:
+            person = await people.get(tx, principal.tenant_id, principal.person_id) if principal.person_id else None
+        if person is None:
+            raise not_found("person")
+        return person.event()
+
     @router.get("/v1/people/{person_id}", response_model=PersonChanged)
     async def get_person(
         request: Request, response: Response, principal: CurrentPrincipal, person_id: UUID
