@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 CONSOLE: Final = "console"
 ORIGIN_PORT: Final = 8400
+# What a service listens on beside HTTP, as `<SERVICE>_<NAME>_PORT`.
+LISTENERS: Final = {"ingest": ("smtp",)}
 START_SECONDS: Final = 90.0
 # A service drains for up to 25 s, and gives itself 5 more.
 STOP_SECONDS: Final = 35.0
@@ -64,6 +66,9 @@ def claim_ports(record: Record, names: Sequence[str]) -> None:
             record.save()
         elif running is None:
             ports.choose(record, _key(name))
+        for listener in LISTENERS.get(name, ()):
+            if running is None:
+                ports.choose(record, f"{name}-{listener}")
 
 
 def shared_environment(record: Record, addresses: Addresses, names: Sequence[str]) -> dict[str, str]:
@@ -82,7 +87,11 @@ def shared_environment(record: Record, addresses: Addresses, names: Sequence[str
     }
     for variable in ("NO_PROXY", "no_proxy"):
         own[variable] = ",".join(filter(None, (kept.get(variable), LOOPBACKS)))
-    return kept | own | {f"{name.upper()}_HTTP_PORT": str(record.ports[_key(name)]) for name in names}
+    for name in names:
+        for listener in ("http", *LISTENERS.get(name, ())):
+            if f"{name}-{listener}" in record.ports:
+                own[f"{name.upper()}_{listener.upper()}_PORT"] = str(record.ports[f"{name}-{listener}"])
+    return kept | own
 
 
 def service_environment(record: Record, addresses: Addresses, name: str, names: Sequence[str]) -> dict[str, str]:

@@ -237,5 +237,7 @@ def _where(record: Record) -> None:
     """Say where everything is."""
     if "console-http" in record.ports:
         print(f"  origin   http://127.0.0.1:{record.ports['console-http']}")
+    if "ingest-smtp" in record.ports:
+        print(f"  mail     smtp://127.0.0.1:{record.ports['ingest-smtp']}")
     print(f"  logs     {record.logs}  (make logs S=tickets)")
     print(f"  state    {record.folder}  (make status, make down)")
