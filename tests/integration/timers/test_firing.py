@@ -110,9 +110,7 @@ async def test_an_instant_in_the_past_fires_at_once(database: Database, start: S
     await eventually(lambda: quiet(database), within=5)
 
 
-async def test_a_moved_clock_fires_what_it_passes_and_nothing_else(
-    database: Database, start: StartTimers
-) -> None:
+async def test_a_moved_clock_fires_what_it_passes_and_nothing_else(database: Database, start: StartTimers) -> None:
     start()
     base = await now(database)
     await arm(database, at(base + timedelta(days=40), "near"), at(base + timedelta(days=400), "far"))
@@ -130,4 +128,8 @@ async def _fired(database: Database, key: str) -> bool:
 
 
 async def _listening(database: Database) -> bool:
-    return bool(await database.fetchval("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"))
+    return bool(
+        await database.fetchval(
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+        )
+    )
