@@ -166,7 +166,7 @@ async def test_a_printed_program_killed_in_the_middle_loses_nothing(
             return await lines(output, MINIMAL)
 
     for printed in await asyncio.gather(*map(die_and_come_back, PROGRAMS)):
-        assert printed == [FULL, MINIMAL]
+        assert [line for line in printed if line.startswith("INC-")] == [FULL, MINIMAL]
 
 
 async def prepare(engines: Engines, prefix: str, program: str, folder: Path, how: str) -> None:
