@@ -33,11 +33,12 @@ def seed(
     """Make a tenant with people, teams, keys and the default pack; what exists already stays as it is."""
     if not database_url:
         _refuse('DIRECTORY_DATABASE_URL is not set; for the local engines: eval "$(make env)"')
-    seeded = asyncio.run(_seed(database_url, pack, tenant, name, new_key))
+    text = pack.read_text(encoding="utf-8")
+    seeded = asyncio.run(_seed(database_url, text, tenant, name, new_key))
     print(_json(seeded) if as_json else _text(seeded))
 
 
-async def _seed(database_url: str, pack: Path, tenant: str, name: str, new_key: bool) -> Seeded:
+async def _seed(database_url: str, text: str, tenant: str, name: str, new_key: bool) -> Seeded:
     from datetime import UTC, datetime
 
     import asyncpg
@@ -49,9 +50,9 @@ async def _seed(database_url: str, pack: Path, tenant: str, name: str, new_key: 
     from shared.problem import Problem
 
     try:
-        checked = check(pack.read_text(encoding="utf-8"))
+        checked = check(text)
     except PackRefusedError as error:
-        _refuse(f"{pack} is refused:\n{error}")
+        _refuse(f"the pack is refused:\n{error}")
     try:
         database = await Database.connect(database_url, application="deskwire-seed", max_size=1)
     except (OSError, asyncpg.PostgresError) as error:
@@ -98,9 +99,10 @@ def _json(seeded: Seeded) -> str:
 
 def _text(seeded: Seeded) -> str:
     origin = os.environ.get("DESKWIRE_URL", ORIGIN)
+    state = "made" if seeded.created else "exists"
+    counts = f"{seeded.people} people, {len(seeded.teams)} teams, policy pack version {seeded.pack_version}"
     lines = [
-        f"tenant {seeded.tenant_id}: {'made' if seeded.created else 'exists'}, {seeded.people} people,"
-        f" {len(seeded.teams)} teams, policy pack version {seeded.pack_version}",
+        f"tenant {seeded.tenant_id}: {state}, {counts}",
         f"mail for it goes to {seeded.support_address}",
         "",
     ]
@@ -119,16 +121,15 @@ def _text(seeded: Seeded) -> str:
             "Key of the channel gateway, which may only submit messages and read tickets:",
             f"  export DESKWIRE_CHANNEL_KEY={seeded.machine_key}",
         ]
-    message = json.dumps(
-        {"sender": {"address": "mia@acme.example", "name": "Mia"}, "subject": "Help", "text": "It broke."}
-    )
+    message = {"sender": {"address": "mia@acme.example", "name": "Mia"}, "subject": "Help", "text": "It broke."}
+    key = '-H "Authorization: Bearer $DESKWIRE_API_KEY"'
+    content = "-H 'Content-Type: application/json' -H 'Idempotency-Key: first'"
     lines += [
         "",
         "Next:",
-        f'  curl -sS {origin}/v1/people?staff=true -H "Authorization: Bearer $DESKWIRE_API_KEY"',
-        f'  curl -sS {origin}/v1/messages -H "Authorization: Bearer $DESKWIRE_API_KEY"'
-        f" -H 'Content-Type: application/json' -H 'Idempotency-Key: first' -d {shlex.quote(message)}",
-        f'  curl -sS {origin}/v1/tickets -H "Authorization: Bearer $DESKWIRE_API_KEY"',
+        f"  curl -sS '{origin}/v1/people?staff=true' {key}",
+        f"  curl -sS {origin}/v1/messages {key} {content} -d {shlex.quote(json.dumps(message))}",
+        f"  curl -sS {origin}/v1/tickets {key}",
         f"  ./deskwire diff deploy/policies/default.yaml --tenant {seeded.tenant_id}",
     ]
     return "\n".join(lines)
