@@ -17,7 +17,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "format": "uuid",
         "description": "The event's id, the same in every redelivery and replay: what to deduplicate by.",
     },
-    cloudevents.SOURCE: {"type": "string", "description": "The service that published it."},
+    cloudevents.SOURCE: {"type": "string", "description": "Who published it: `/deskwire/<service>`."},
     cloudevents.TYPE: {"type": "string", "description": "The event type, `<topic>.v<N>`."},
     cloudevents.TIME: {"type": "string", "format": "date-time", "description": "When the fact happened."},
     cloudevents.SUBJECT: {"type": "string", "description": "The key: what the event is about."},
@@ -28,7 +28,8 @@ _HEADERS: dict[str, dict[str, Any]] = {
     cloudevents.CONTENT_TYPE: {"type": "string", "const": "application/json"},
     cloudevents.TRACEPARENT: {"type": "string", "description": "W3C trace context."},
 }
-REQUIRED_HEADERS = (cloudevents.SPECVERSION, cloudevents.ID, cloudevents.SOURCE, cloudevents.TYPE, cloudevents.TIME)
+_SOMETIMES = {cloudevents.CAUSATION, cloudevents.TRACEPARENT}
+REQUIRED_HEADERS = tuple(name for name in _HEADERS if name not in _SOMETIMES)
 HEADERS = {name: str(header.get("description", f"`{header.get('const')}`")) for name, header in _HEADERS.items()}
 """Every header by its name, with its meaning."""
 
