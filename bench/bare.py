@@ -12,6 +12,7 @@ from collections import deque
 
 import asyncpg
 import orjson
+import uuid_utils
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 SCHEMA = """
@@ -100,8 +101,6 @@ async def statement_rate(
     `limits` says 35,245/s for this shape on the machine the targets were set on; a run whose figure is under 70 % of
     that says nothing about the bus, only about the machine that day.
     """
-    import uuid_utils
-
     connection = await asyncpg.connect(database_url)
     try:
         payload = b"x" * payload_bytes

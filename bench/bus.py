@@ -237,7 +237,7 @@ async def _running(ground: Ground, url: str, prefix: str) -> AsyncIterator[Seen]
     )
     await reader.start()
     seen = Seen(relay=relay)
-    tasks = [asyncio.create_task(loop.run()) for loop in (*bus.loops(), *relay.loops())]
+    tasks: list[asyncio.Future[None]] = [asyncio.ensure_future(loop.run()) for loop in (*bus.loops(), *relay.loops())]
 
     async def read() -> None:
         while True:
@@ -246,7 +246,7 @@ async def _running(ground: Ground, url: str, prefix: str) -> AsyncIterator[Seen]
             if values:
                 seen.note(values, each=len(values) < 200)
 
-    tasks.append(asyncio.create_task(read()))
+    tasks.append(asyncio.ensure_future(read()))
     try:
         yield seen
     finally:
@@ -299,15 +299,15 @@ async def measure(ground: Ground, say: Callable[[str], None], *, runs: int = 3, 
             note="" if valid else "void: the machine was too slow in this run",
         ),
     ]
-    for part in ("own", "postgresql", "kafka"):
-        figures.append(
-            Figure(
-                name=f"bus, processor of {part}",
-                value=median(run.micros[part] for run in buses),
-                unit="µs/event",
-                bare=median(run.micros[part] for run in bares),
-            )
+    figures += [
+        Figure(
+            name=f"bus, processor of {part}",
+            value=median(run.micros[part] for run in buses),
+            unit="µs/event",
+            bare=median(run.micros[part] for run in bares),
         )
+        for part in ("own", "postgresql", "kafka")
+    ]
     figures.append(Figure(name="commit to topic at 200/s, p50", value=percentile(waits, 50), unit="ms"))
     figures.append(Figure(name="commit to topic at 200/s, p99", value=percentile(waits, 99), unit="ms", target=15))
     return figures

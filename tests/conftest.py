@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.support.databases import ScratchDatabases
-from tests.support.engines import Engines, engines as start_engines
+from tests.support.engines import Engines
+from tests.support.engines import engines as start_engines
 from tests.support.topics import delete_topics, new_prefix
 
 
