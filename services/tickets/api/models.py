@@ -1,0 +1,270 @@
+"""What routes take and answer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+
+from services.tickets.domain.ticket import MAX_SUBJECT, MAX_TAGS, MAX_WATCHERS, Ticket
+from shared.contracts.ticket import TicketMessage
+from shared.http import SingleLine
+
+Subject = Annotated[SingleLine, StringConstraints(min_length=1, max_length=MAX_SUBJECT)]
+Word = Annotated[SingleLine, StringConstraints(max_length=64)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=500_000)]
+Tag = Annotated[SingleLine, StringConstraints(min_length=1, max_length=40)]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+Address = Annotated[SingleLine, StringConstraints(min_length=1, max_length=320)]
+
+
+class Strict(BaseModel):
+    """A request: what is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class Requester(Strict):
+    """The person a ticket is opened for."""
+
+    address: Address
+    """An e-mail address, a phone number or a handle."""
+    name: SingleLine | None = None
+
+
+class NewTicket(Strict):
+    """A ticket opened by an agent for a requester, or by customers for themselves."""
+
+    subject: Subject
+    text: Text
+    requester: Requester | None = None
+    """For whom; a customer leaves it out. Or `requester_id`."""
+    requester_id: UUID | None = None
+    channel: Literal["api", "phone", "web", "chat", "partner"] = "api"
+    """How the requester reached us."""
+    priority: Word | None = None
+    """A label of the tenant's pack; its default when left out or unknown."""
+    queue: Word | None = None
+    product: Word | None = None
+    category: Word | None = None
+    language: Word | None = None
+    impact: Word | None = None
+    urgency: Word | None = None
+    affected_customers: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    environment: Word | None = None
+    version: Word | None = None
+    error_code: Word | None = None
+    tags: Annotated[list[Tag], Field(max_length=MAX_TAGS)] = []
+    watcher_ids: Annotated[list[UUID], Field(max_length=MAX_WATCHERS)] = []
+
+    @model_validator(mode="after")
+    def _one_requester(self) -> NewTicket:
+        if self.requester is not None and self.requester_id is not None:
+            raise ValueError("give requester or requester_id, not both")
+        return self
+
+
+class TicketPatch(Strict):
+    """A JSON merge patch (RFC 7386): only what is given changes; null empties what may be empty."""
+
+    subject: Subject | None = None
+    priority: Word | None = None
+    queue: Word | None = None
+    product: Word | None = None
+    tier: Word | None = None
+    language: Word | None = None
+    tags: Annotated[list[Tag], Field(max_length=MAX_TAGS)] | None = None
+    watcher_ids: Annotated[list[UUID], Field(max_length=MAX_WATCHERS)] | None = None
+    fields: dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")], JsonValue] | None = None
+    """The tenant's own fields; each is merged by name."""
+
+
+class NewMessage(Strict):
+    """A public answer or an internal note."""
+
+    text: Text
+    visibility: Literal["public", "internal"] = "public"
+
+
+class NewTransition(Strict):
+    """A move along the workflow."""
+
+    to: Word
+    reason: Reason | None = None
+    resolution: Reason | None = None
+    root_cause: Reason | None = None
+
+
+class NewAssignment(Strict):
+    """Another owner, or none."""
+
+    assignee_id: UUID | None
+    """An agent; null puts the ticket back into its queue."""
+    reason: Reason | None = None
+
+
+class Priority(BaseModel):
+    """Rank 1 is the most urgent; the label is the tenant's own."""
+
+    rank: int
+    label: str
+
+
+class TicketView(BaseModel):
+    """A ticket."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    id: UUID
+    number: str
+    version: int
+    """Also the ETag."""
+    subject: str
+    status: str
+    category: str
+    priority: Priority
+    requester_id: UUID
+    organisation_id: UUID | None = None
+    assignee_id: UUID | None = None
+    team_id: UUID | None = None
+    queue: str
+    channel: str
+    language: str | None = None
+    product: str | None = None
+    tier: str | None = None
+    tags: list[str]
+    fields: dict[str, JsonValue]
+    cycle: int
+    """Of the SLA clocks: 2 after the first reopening."""
+    created_at: datetime
+    updated_at: datetime
+    watcher_ids: list[UUID]
+    follows_id: UUID | None = None
+    """The ticket this one goes on from."""
+    merged_into: UUID | None = None
+
+
+class TicketPage(BaseModel):
+    """One page of tickets."""
+
+    items: list[TicketView]
+    next_cursor: str | None = None
+
+
+class MessageView(BaseModel):
+    """A message of the conversation."""
+
+    id: UUID
+    position: int
+    author_kind: str
+    author_id: UUID | None = None
+    visibility: str
+    channel: str
+    body: dict[str, JsonValue]
+    attachments: list[dict[str, JsonValue]]
+    automatic: bool
+    created_at: datetime
+
+
+class MessagePage(BaseModel):
+    """One page of messages, oldest first."""
+
+    items: list[MessageView]
+    next_cursor: str | None = None
+
+
+class Possible(BaseModel):
+    """A state the ticket could go to, and why it cannot if so."""
+
+    to: str
+    label: str
+    category: str
+    possible: bool
+    why: str | None = None
+    missing: list[str] = []
+
+
+class Transitions(BaseModel):
+    """Where the ticket is, and where the caller could move it."""
+
+    status: str
+    transitions: list[Possible]
+
+
+class AuditChange(BaseModel):
+    """One field of an audit entry; a value that was erased is absent, its commitment stays."""
+
+    field: str
+    old: JsonValue = None
+    new: JsonValue = None
+    old_commitment: str | None = None
+    new_commitment: str | None = None
+
+
+class AuditEntry(BaseModel):
+    """One line of the audit chain."""
+
+    number: int
+    at: datetime
+    actor: dict[str, str | None]
+    action: str
+    changes: list[AuditChange]
+    previous: str
+    hash: str
+
+
+class AuditPage(BaseModel):
+    """One page of the chain, and with `verify` what is wrong with the whole of it."""
+
+    items: list[AuditEntry]
+    next_cursor: str | None = None
+    verified: bool | None = None
+    flaws: list[dict[str, JsonValue]] | None = None
+
+
+def view(ticket: Ticket) -> dict[str, Any]:
+    """A ticket as JSON, of the shape of `TicketView`."""
+    return {
+        "id": ticket.id,
+        "number": ticket.number,
+        "version": ticket.version,
+        "subject": ticket.subject,
+        "status": ticket.status,
+        "category": ticket.category,
+        "priority": {"rank": ticket.rank, "label": ticket.priority},
+        "requester_id": ticket.requester_id,
+        "organisation_id": ticket.organisation_id,
+        "assignee_id": ticket.assignee_id,
+        "team_id": ticket.team_id,
+        "queue": ticket.queue,
+        "channel": ticket.channel,
+        "language": ticket.language,
+        "product": ticket.product,
+        "tier": ticket.tier,
+        "tags": list(ticket.tags),
+        "fields": dict(ticket.fields),
+        "cycle": ticket.cycle,
+        "created_at": ticket.created_at,
+        "updated_at": ticket.updated_at,
+        "watcher_ids": list(ticket.watcher_ids),
+        "follows_id": ticket.follows_id,
+        "merged_into": ticket.merged_into,
+    }
+
+
+def message_view(position: int, message: TicketMessage) -> dict[str, Any]:
+    """A message as JSON, of the shape of `MessageView`."""
+    return {
+        "id": message.message_id,
+        "position": position,
+        "author_kind": message.author_kind,
+        "author_id": message.author_id,
+        "visibility": message.visibility,
+        "channel": message.channel,
+        "body": message.body.model_dump(mode="json", exclude_none=True),
+        "attachments": [a.model_dump(mode="json", exclude_none=True) for a in message.attachments],
+        "automatic": message.automatic,
+        "created_at": message.created_at,
+    }

@@ -1,0 +1,175 @@
+"""Who gets what, exactly within capacity: agents are locked, their load counted under the lock, then tickets given.
+
+Order of locks, the same in every transaction: tickets, then agents, once. Nothing here waits for a ticket when it
+has agents; the backlog is taken with SKIP LOCKED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from services.tickets.desk.saving import fill_timer
+from services.tickets.domain import assignment, audit
+from services.tickets.domain.assignment import DESK, Agent, Choice, Waiting
+from services.tickets.domain.policy import Pack
+from services.tickets.domain.ticket import Act, Work
+from services.tickets.store import agents, tickets
+from services.tickets.store.agents import Locked, Serving
+from shared import timers
+from shared.contracts.pack import Strategy
+from shared.db import Tx
+
+
+async def settle(tx: Tx, works: Sequence[Work], packs: Mapping[str, Pack], draw: audit.Draw) -> None:
+    """After a batch's messages: give new tickets to agents, and check owners whose solved tickets came back.
+
+    A queue that has a backlog is served in its own order by its timer, so that nobody jumps it.
+    """
+    back = [w for w in works if _came_back(w)]
+    fresh = [w for w in works if w.stored is None and _wants_owner(w, packs)]
+    if not (back or fresh):
+        return
+    queues = sorted({(w.ticket.tenant_id, w.ticket.queue) for w in (*back, *fresh)})
+    serving = await agents.serving(tx, queues)
+    room = [s for s in serving if s.load < _capacity(s.capacity, packs[s.tenant_id])]
+    if not (back or room):
+        return
+    if room:
+        jumped = await agents.backlog(tx, sorted({(s.tenant_id, s.queue) for s in room}))
+        await timers.arm(tx, [fill_timer(tx, *queue) for queue in sorted(jumped)])
+        room = [s for s in room if (s.tenant_id, s.queue) not in jumped]
+    owners = {w.ticket.assignee_id for w in back if w.ticket.assignee_id}
+    ours = await _lock(tx, room, owners)
+    act = Act(DESK, tx.instant, draw)
+    requeued = [w for w in back if not _keeps(w, ours, packs)]
+    for work in requeued:
+        assignment.apply(work, packs[work.ticket.tenant_id].machine, None, "requeued", act)
+    _give([*fresh, *requeued], ours, packs, "least_loaded", act)
+
+
+def _came_back(work: Work) -> bool:
+    before = work.stored
+    return before is not None and not before.active and work.ticket.active and work.ticket.assignee_id is not None
+
+
+def _wants_owner(work: Work, packs: Mapping[str, Pack]) -> bool:
+    ticket = work.ticket
+    strategy = packs[ticket.tenant_id].assignment.strategy
+    return ticket.active and ticket.assignee_id is None and strategy is Strategy.LEAST_LOADED
+
+
+def _keeps(work: Work, room: _Room, packs: Mapping[str, Pack]) -> bool:
+    """Whether the owner of a reopened ticket has room for it; then it counts from now on."""
+    owner = work.ticket.assignee_id
+    one = room.locked.get(owner) if owner else None
+    if owner is None or one is None:
+        return False
+    if room.loads[owner] >= _capacity(one.capacity, packs[work.ticket.tenant_id]):
+        return False
+    room.loads[owner] += 1
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """Agents that are locked, with their load counted, and the queues they serve."""
+
+    serving: Sequence[Serving]
+    locked: Mapping[UUID, Locked]
+    loads: dict[UUID, int]
+
+
+async def _lock(tx: Tx, serving: Sequence[Serving], others: Iterable[UUID] = ()) -> _Room:
+    locked = await agents.lock(tx, {s.person_id for s in serving} | set(others))
+    return _Room(serving, locked, {person: one.load for person, one in locked.items()})
+
+
+def _give(works: Sequence[Work], room: _Room, packs: Mapping[str, Pack], reason: str, act: Act) -> list[Work]:
+    """Distribute over locked agents, tenant by tenant; the works that got an owner.
+
+    Whoever owns a ticket already does not get it again.
+    """
+    given: list[Work] = []
+    for tenant in sorted({w.ticket.tenant_id for w in works}):
+        pack = packs[tenant]
+        mine = {w.ticket.id: w for w in works if w.ticket.tenant_id == tenant}
+        waiting = [
+            Waiting(
+                ticket_id=w.ticket.id,
+                queue=w.ticket.queue,
+                rank=w.ticket.rank,
+                since=w.ticket.created_at,
+                avoid=w.ticket.assignee_id,
+            )
+            for w in mine.values()
+        ]
+        for ticket_id, choice in assignment.distribute(waiting, _agents(room, tenant, pack)).items():
+            minutes = pack.assignment.untouched_minutes
+            assignment.apply(mine[ticket_id], pack.machine, choice, reason, act, untouched_minutes=minutes)
+            room.loads[choice.person_id] = choice.load
+            given.append(mine[ticket_id])
+    return given
+
+
+def _agents(room: _Room, tenant: str, pack: Pack) -> list[Agent]:
+    found: dict[UUID, Agent] = {}
+    for one in room.serving:
+        state = room.locked.get(one.person_id)
+        if one.tenant_id != tenant or state is None or not state.available:
+            continue
+        agent = found.get(one.person_id) or Agent(
+            person_id=one.person_id,
+            queues=frozenset(),
+            capacity=_capacity(state.capacity, pack),
+            load=room.loads[one.person_id],
+        )
+        found[one.person_id] = replace(
+            agent, queues=agent.queues | {one.queue}, team_of=(*agent.team_of, (one.queue, one.team_id))
+        )
+    return list(found.values())
+
+
+def _capacity(own: int, pack: Pack) -> int:
+    return own or pack.assignment.default_capacity
+
+
+async def fill(tx: Tx, tenant: str, queues: Sequence[str], pack: Pack, draw: audit.Draw) -> list[Work]:
+    """Give out a backlog, most urgent and oldest first, as far as there is room; the tickets that got an owner."""
+    if pack.assignment.strategy is not Strategy.LEAST_LOADED:
+        return []
+    serving = await agents.serving(tx, [(tenant, queue) for queue in queues])
+    room = [s for s in serving if s.load < _capacity(s.capacity, pack)]
+    if not room:
+        return []
+    ours = await _lock(tx, room)
+    free = sum(max(0, _capacity(one.capacity, pack) - one.load) for one in ours.locked.values())
+    if not free:
+        return []
+    works = [Work.on(ticket) for ticket in await tickets.lock_waiting(tx, tenant, queues, min(free, 500))]
+    for work in works:
+        work.begin(tx.instant)
+    return _give(works, ours, {tenant: pack}, "least_loaded", Act(DESK, tx.instant, draw))
+
+
+async def elsewhere(tx: Tx, works: Sequence[Work], packs: Mapping[str, Pack], draw: audit.Draw) -> list[Work]:
+    """Give tickets whose owners left them untouched to somebody else with room; those that moved."""
+    serving = await agents.serving(tx, sorted({(w.ticket.tenant_id, w.ticket.queue) for w in works}))
+    room = [s for s in serving if s.load < _capacity(s.capacity, packs[s.tenant_id])]
+    ours = await _lock(tx, room)
+    for work in works:
+        work.begin(tx.instant)
+    return _give(works, ours, packs, "untouched", Act(DESK, tx.instant, draw))
+
+
+async def room_for(tx: Tx, tenant: str, person_id: UUID, pack: Pack, queue: str) -> tuple[Choice | None, Locked | None]:
+    """Lock one agent for an assignment by hand: the choice if there is room, and what was found."""
+    locked = (await agents.lock(tx, [person_id])).get(person_id)
+    if locked is None or locked.tenant_id != tenant:
+        return None, None
+    capacity = _capacity(locked.capacity, pack)
+    if locked.load >= capacity:
+        return None, replace(locked, capacity=capacity)
+    team_id = await agents.team_of(tx, tenant, person_id, queue)
+    return Choice(person_id=person_id, team_id=team_id, load=locked.load + 1, capacity=capacity), locked

@@ -1,0 +1,285 @@
+"""Messages into tickets, a whole batch at once: find, lock, decide, assign, save, publish.
+
+Both ways in end here: `message.received` and `POST /v1/tickets`. Source: seed 000 §2.1, §3; architecture rules 4, 6, 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+from services.tickets.desk import assigning
+from services.tickets.desk.known import Known
+from services.tickets.desk.numbers import Numbers
+from services.tickets.desk.saving import Cause, save
+from services.tickets.domain import audit, conversation, opening, threading
+from services.tickets.domain.assignment import DESK
+from services.tickets.domain.opening import Chosen
+from services.tickets.domain.policy import Missing, Pack
+from services.tickets.domain.ticket import Act, Ticket, Work
+from services.tickets.store import tickets
+from services.tickets.store.agents import AGENT_ROLES
+from services.tickets.store.tickets import Located
+from shared import waiting
+from shared.contracts.directory import PersonChanged, Role
+from shared.contracts.event import Event
+from shared.contracts.message import MessageReceived, Parent
+from shared.contracts.ticket import Actor, ActorKind, AuthorKind, Change, TicketUpdated
+from shared.db import Tx
+from shared.envelope import Answer, Emit, NotYet
+
+PARENT = "parent"
+"""What a message waits for when its parent is known but not here; the missing id is the parent's message id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """One message on its way in."""
+
+    message: MessageReceived
+    cause: Cause = None
+    actor: Actor | None = None
+    """Who opens the ticket by hand; the sender when None."""
+    chosen: Chosen | None = None
+    correlation: str | None = None
+    traceparent: str | None = None
+
+
+@dataclass(slots=True)
+class _Batch:
+    """One batch on its way through: what was found, what changed, what is to be told."""
+
+    tx: Tx
+    packs: dict[str, Pack]
+    located: Located
+    tickets: dict[UUID, Ticket]
+    people: dict[UUID, PersonChanged]
+    inbound: dict[str, frozenset[UUID]]
+    year: int
+    works: dict[UUID, Work] = field(default_factory=dict)
+    by_message: dict[UUID, UUID] = field(default_factory=dict)
+    """Message of this batch → its ticket."""
+    last: dict[UUID, Incoming] = field(default_factory=dict)
+    """Ticket → the message that changed it last."""
+    answers: list[Answer] = field(default_factory=list)
+
+    def work(self, ticket_id: UUID) -> Work:
+        """The ticket's work, begun with the first change."""
+        found = self.works.get(ticket_id)
+        if found is None:
+            found = self.works[ticket_id] = Work.on(self.tickets[ticket_id])
+        return found
+
+    def current(self, ticket_id: UUID | None) -> Ticket | None:
+        """A ticket as this batch has made it, merges followed."""
+        seen: set[UUID] = set()
+        while ticket_id is not None and ticket_id not in seen:
+            seen.add(ticket_id)
+            work = self.works.get(ticket_id)
+            ticket = work.ticket if work is not None else self.tickets.get(ticket_id)
+            if ticket is None or ticket.merged_into is None:
+                return ticket
+            ticket_id = ticket.merged_into
+        return None
+
+    def tell(self, work: Work, incoming: Incoming) -> None:
+        """Publish what the work has to say, as caused by that message."""
+        self.last[work.ticket.id] = incoming
+        self.answers += [_emit(fact, incoming) for fact in work.take_facts()]
+
+
+class Intake:
+    """Turns messages into tickets."""
+
+    def __init__(self, known: Known, numbers: Numbers, draw: audit.Draw, parent_patience: timedelta) -> None:
+        self._known = known
+        self._numbers = numbers
+        self._draw = draw
+        self._patience = parent_patience
+
+    async def receive(self, tx: Tx, batch: Sequence[Incoming]) -> list[Answer]:
+        """Create and continue tickets; answers what to publish, or NotYet for what has to wait.
+
+        A message that a ticket has already is skipped, whatever its event id. Idempotent under retry.
+        """
+        packs: dict[str, Pack] = {}
+        missing: dict[str, Missing] = {}
+        for tenant, found in (await self._known.packs({i.message.tenant_id for i in batch}, tx)).items():
+            if isinstance(found, Pack):
+                packs[tenant] = found
+            else:
+                missing[tenant] = found
+        if missing:
+            return [
+                _not_yet(i, "policy", missing[i.message.tenant_id].key) for i in batch if i.message.tenant_id in missing
+            ]
+        located = await tickets.locate(
+            tx,
+            [i.message.message_id for i in batch],
+            list({i.message.parent_message_id for i in batch if i.message.parent_message_id is not None}),
+            list({(i.message.tenant_id, i.message.ticket_number) for i in batch if i.message.ticket_number}),
+            self._patience,
+        )
+        state = _Batch(
+            tx=tx,
+            packs=packs,
+            located=located,
+            tickets=await _lock(tx, batch, located),
+            people=await self._known.people((i.message.sender.person_id for i in batch), tx),
+            inbound=await self._known.inbound(packs, tx),
+            year=tx.instant.year,
+        )
+        await self._numbers.ensure((i.message.tenant_id for i in batch if _may_open(i.message, located)), state.year)
+        for incoming in batch:
+            self._one(state, incoming)
+        if any(isinstance(answer, NotYet) for answer in state.answers):
+            return [answer for answer in state.answers if isinstance(answer, NotYet)]
+        self._link(state)
+        works = list(state.works.values())
+        await assigning.settle(tx, works, packs, self._draw)
+        for work in works:
+            state.tell(work, state.last[work.ticket.id])
+        state.answers += await save(tx, works, lambda work, told: _emit(told, state.last[work.ticket.id]))
+        if state.by_message:
+            await waiting.wake(tx, PARENT, [str(message) for message in state.by_message])
+        return state.answers
+
+    def _one(self, state: _Batch, incoming: Incoming) -> None:
+        """One message, after all that came before it."""
+        message = incoming.message
+        if message.message_id in state.located.of_message or message.message_id in state.by_message:
+            return
+        decision = threading.thread(message, self._seen(state, message.tenant_id))
+        match decision:
+            case threading.Wait():
+                state.answers.append(_not_yet(incoming, PARENT, str(decision.parent_id)))
+            case threading.Join():
+                self._join(state, incoming, decision)
+            case threading.Open():
+                self._open(state, incoming, decision)
+
+    def _seen(self, state: _Batch, tenant: str) -> threading.Seen:
+        located = state.located
+        machine = state.packs[tenant].machine
+        return threading.Seen(
+            ticket=state.current,
+            of_message=lambda m: state.current(state.by_message.get(m) or located.of_message.get(m)),
+            of_number=lambda t, n: state.current(located.of_number.get((t, n))),
+            overdue=lambda parent: parent in located.overdue,
+            takes_replies=lambda ticket: conversation.takes_replies(ticket, machine),
+        )
+
+    def _join(self, state: _Batch, incoming: Incoming, decision: threading.Join) -> None:
+        message = incoming.message
+        work = state.work(decision.ticket_id)
+        at = state.tx.instant
+        side = _side(message, work.ticket, state.people, decision.evidence)
+        person = state.people.get(message.sender.person_id)
+        role = str(person.role) if person is not None and side is AuthorKind.AGENT else Role.CUSTOMER.value
+        actor = Actor.model_construct(kind=ActorKind.PERSON, id=str(message.sender.person_id), role=role)
+        work.begin(at)
+        conversation.add(
+            work,
+            state.packs[message.tenant_id].machine,
+            conversation.received(message, side, at),
+            Act(actor, at, self._draw),
+            received_at=message.received_at,
+            addressed=_addressed(message, state.inbound),
+        )
+        state.by_message[message.message_id] = decision.ticket_id
+        state.tell(work, incoming)
+
+    def _open(self, state: _Batch, incoming: Incoming, decision: threading.Open) -> None:
+        message = incoming.message
+        pack = state.packs[message.tenant_id]
+        at = state.tx.instant
+        actor = incoming.actor or Actor.model_construct(
+            kind=ActorKind.PERSON, id=str(message.sender.person_id), role=Role.CUSTOMER.value
+        )
+        work = opening.open_ticket(
+            message,
+            conversation.received(message, AuthorKind.REQUESTER, at),
+            pack,
+            Act(actor, at, self._draw),
+            number=pack.number(state.year, self._numbers.take(message.tenant_id, state.year)),
+            requester=state.people.get(message.sender.person_id),
+            addressed=_addressed(message, state.inbound),
+            follows_id=decision.follows_id,
+            awaited_parent_id=decision.awaited_parent_id,
+            chosen=incoming.chosen,
+        )
+        state.works[work.ticket.id] = work
+        state.by_message[message.message_id] = work.ticket.id
+        state.tell(work, incoming)
+
+    def _link(self, state: _Batch) -> None:
+        """Link tickets that were opened while their parent was missing to the ticket the parent came to."""
+        for message_id, waiting_ids in state.located.awaiting.items():
+            parent = state.current(state.by_message.get(message_id))
+            for ticket_id in waiting_ids:
+                if parent is None or ticket_id == parent.id or ticket_id not in state.tickets:
+                    continue
+                work = state.work(ticket_id)
+                work.begin(state.tx.instant)
+                work.change(follows_id=parent.id, awaited_parent_id=None)
+                act = Act(DESK, state.tx.instant, self._draw)
+                work.record("linked", act, {"follows": (None, str(parent.id))})
+                work.facts.append(
+                    TicketUpdated.model_construct(
+                        tenant_id=work.ticket.tenant_id,
+                        ticket_id=ticket_id,
+                        ticket=work.ticket.summary(),
+                        actor=DESK,
+                        changes=(Change(field="follows_id", old=None, new=str(parent.id)),),
+                    )
+                )
+                state.last.setdefault(ticket_id, state.last[parent.id])
+
+
+async def _lock(tx: Tx, batch: Sequence[Incoming], located: Located) -> dict[UUID, Ticket]:
+    """Lock every ticket the evidence leads to, and those they were merged into."""
+    wanted: set[UUID] = {i.message.token_ticket_id for i in batch if i.message.token_ticket_id is not None}
+    wanted.update(located.of_message.values(), located.of_number.values())
+    for ids in located.awaiting.values():
+        wanted.update(ids)
+    found = await tickets.lock(tx, wanted)
+    while True:
+        # A merge target is locked after its source: should two transactions cross, one of them is run again.
+        further = {t.merged_into for t in found.values() if t.merged_into is not None} - found.keys() - wanted
+        if not further:
+            return found
+        wanted |= further
+        found |= await tickets.lock(tx, further)
+
+
+def _may_open(message: MessageReceived, located: Located) -> bool:
+    """Whether it may need a number; one too many only waits for the next ticket."""
+    if message.message_id in located.of_message:
+        return False
+    return not (message.parent == Parent.KNOWN and message.parent_message_id in located.of_message)
+
+
+def _side(message: MessageReceived, ticket: Ticket, people: dict[UUID, PersonChanged], evidence: str) -> AuthorKind:
+    """On which side a reply was written. An agent's mail counts as ours only with a token and a sender not spoofed."""
+    person = people.get(message.sender.person_id)
+    ours = person is not None and person.active and person.role in AGENT_ROLES
+    if ours and evidence == "token" and not message.spoofed and message.sender.person_id != ticket.requester_id:
+        return AuthorKind.AGENT
+    return AuthorKind.REQUESTER
+
+
+def _addressed(message: MessageReceived, inbound: dict[str, frozenset[UUID]]) -> tuple[UUID, ...]:
+    own = inbound.get(message.tenant_id, frozenset())
+    return tuple(r.person_id for r in message.recipients if r.person_id not in own)
+
+
+def _emit(event: Event, incoming: Incoming) -> Emit:
+    return Emit(event, incoming.cause, correlation=incoming.correlation, traceparent=incoming.traceparent)
+
+
+def _not_yet(incoming: Incoming, kind: str, identity: str) -> NotYet:
+    if incoming.cause is None:
+        raise LookupError(f"{kind} {identity} has not arrived")
+    return NotYet(incoming.cause, kind, identity)

@@ -1,0 +1,58 @@
+"""`ticket.state`: the snapshot that state consumers keep, never above 64 kB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from services.tickets.domain.ticket import Ticket, Work
+from shared.contracts.ticket import MessageRef, TicketMessage, TicketState
+
+MAX_BYTES = 64_000
+"""A little under 64 kB of JSON."""
+MAX_REFERENCES = 100
+# Measured sizes of one part in JSON, rounded up: below the sum nothing is serialised just to be counted.
+_REFERENCE, _ENTRY, _REST = 190, 120, 12_000
+
+
+def reference(message: TicketMessage) -> MessageRef:
+    """A message without its text."""
+    return MessageRef.model_construct(
+        message_id=message.message_id,
+        author_kind=message.author_kind,
+        visibility=message.visibility,
+        created_at=message.created_at,
+    )
+
+
+def publish(work: Work, older: Sequence[MessageRef] = ()) -> TicketState:
+    """The ticket's next revision. `older` are the newest references in the database, oldest first."""
+    work.ticket = replace(work.ticket, revision=work.ticket.revision + 1)
+    references = (*older, *(reference(message) for message in work.messages))[-MAX_REFERENCES:]
+    state = of(work.ticket, references)
+    if len(references) * _REFERENCE + len(state.ledger) * _ENTRY + _REST < MAX_BYTES and not work.ticket.fields:
+        return state
+    while references and len(state.to_bytes()) > MAX_BYTES:
+        references = references[len(references) // 4 + 1 :]
+        state = of(work.ticket, references)
+    return state
+
+
+def of(ticket: Ticket, references: Sequence[MessageRef]) -> TicketState:
+    """The snapshot of a ticket as it is."""
+    return TicketState.model_construct(
+        tenant_id=ticket.tenant_id,
+        ticket_id=ticket.id,
+        version=ticket.version,
+        revision=ticket.revision,
+        ticket=ticket.summary(),
+        fields=dict(ticket.fields),
+        cycle=ticket.cycle,
+        ledger=ticket.ledger,
+        sealed=ticket.sealed,
+        messages=tuple(references),
+        message_count=ticket.message_count,
+        watcher_ids=ticket.watcher_ids,
+        merged_into=ticket.merged_into,
+        derived=dict(ticket.derived),
+    )

@@ -1,0 +1,1 @@
+"""Every SQL statement of tickets, by the thing it is about."""

@@ -1,0 +1,1 @@
+"""Tickets on a real database, and on a real broker where order and time matter."""
