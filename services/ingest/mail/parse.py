@@ -95,7 +95,9 @@ def _parse(raw: bytes, options: Options) -> ParsedMail:
         own_loop=automatic.is_own_loop(top, options.loop_token),
         spoofed=automatic.is_spoofed(top, options.authserv_ids),
         dated=bool(top.get("date").strip()),
-        fingerprint=references.fingerprint(top, content.text, sender.address, subject),
+        fingerprint=references.fingerprint(
+            top, content.text, sender.address, subject, (file.data for file in content.files)
+        ),
     )
 
 

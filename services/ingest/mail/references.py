@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 
 from services.ingest.mail import charset
 from services.ingest.mail.headers import Headers, decode_words
@@ -61,7 +62,7 @@ def ticket_number(subject: str) -> str | None:
     return None
 
 
-def fingerprint(headers: Headers, text: str, sender: str, subject: str) -> bytes:
+def fingerprint(headers: Headers, text: str, sender: str, subject: str, files: Iterable[bytes] = ()) -> bytes:
     """One value for all copies of a mail: what the sender wrote, not what servers on the way added.
 
     Two copies, one to support@ and one to sales@, agree. A different mail under a copied Message-ID does not.
@@ -71,6 +72,8 @@ def fingerprint(headers: Headers, text: str, sender: str, subject: str) -> bytes
         encoded = piece.encode("utf-8", "replace")
         digest.update(len(encoded).to_bytes(8, "big"))
         digest.update(encoded)
+    for data in files:
+        digest.update(hashlib.sha256(data).digest())
     return digest.digest()
 
 

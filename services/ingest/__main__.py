@@ -1,0 +1,5 @@
+"""`python -m services.ingest`."""
+
+from shared import process
+
+process.main(["ingest"])

@@ -1,0 +1,103 @@
+"""The ingest service put together."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from services.ingest import handlers, sweep
+from services.ingest.api import application
+from services.ingest.archive import Archive
+from services.ingest.channels.http import Submissions
+from services.ingest.channels.smtp import Reception
+from services.ingest.intake import Intake
+from services.ingest.mail.limits import Limits
+from services.ingest.mail.parse import Options
+from services.ingest.mailroom import Mailroom
+from services.ingest.measures import Measures
+from services.ingest.parsing import Parser
+from services.ingest.quarantine import Quarantine
+from services.ingest.settings import Settings
+from shared import metrics as measuring
+from shared.auth import Authenticator, ReplicaCredentials, mail_token
+from shared.blobs import Blobs
+from shared.bus import Route
+from shared.contracts.event import Topic
+from shared.contracts.manifest import CREDENTIAL_CHANGED, TENANT_CHANGED
+from shared.db import Database
+from shared.http import Cursor, idempotency
+from shared.relay import Relay
+from shared.replica import Replica
+from shared.service import Check, Loop, Service
+from shared.settings import master_key
+
+ROUTES: tuple[Route[Any], ...] = ()
+"""ingest consumes no facts: messages come by its channels."""
+REPLICATED: tuple[Topic, ...] = (TENANT_CHANGED, CREDENTIAL_CHANGED)
+REAP_SECONDS = 30.0
+
+
+async def build(settings: Settings) -> Service:
+    """The service as a value. Raises SettingsError, and OSError while the database is away."""
+    key = master_key(settings)
+    database = await Database.connect(settings.database_url.get_secret_value(), application="ingest")
+    metrics = measuring.for_service("ingest")
+    measures = Measures(metrics)
+    relay = Relay(settings, database, metrics=metrics, fair=True)
+    replica = Replica(
+        settings,
+        database,
+        {"tenant": TENANT_CHANGED, "credential": CREDENTIAL_CHANGED},
+        metrics=metrics,
+        relay=relay,
+        on_change=handlers.on_change,
+    )
+    blobs = Blobs.of(settings)
+    archive = Archive(blobs)
+    intake = Intake(database, relay.wake, measures)
+    parser = Parser(measures, children=settings.parse_children)
+    mailroom = Mailroom(parser, archive, intake, _options(settings))
+    routes = application(
+        settings,
+        database=database,
+        authenticator=Authenticator(ReplicaCredentials(replica)),
+        submissions=Submissions(database, archive, intake),
+        quarantine=Quarantine(database, blobs, parser, mailroom, intake),
+        blobs=blobs,
+        cursors=Cursor(key),
+    )
+
+    async def rest() -> None:
+        """Keep the relay until what is under way is stored, and let unused children go."""
+        relay.attach()
+        try:
+            while True:
+                await asyncio.sleep(REAP_SECONDS)
+                await parser.reap()
+        finally:
+            await intake.settled()
+            relay.detach()
+
+    loops = [*replica.loops(), *relay.loops(), Loop(name="intake", run=rest), sweep.loop(database, blobs)]
+    checks = [*replica.checks(), *relay.checks(), *blobs.checks()]
+    if settings.smtp_port:
+        reception = Reception(settings, database, mailroom, measures, token_key=mail_token.key_of(key))
+        loops.append(Loop(name="smtp", run=reception.run))
+        checks.append(Check(name="smtp", ready=reception.ready))
+    return Service(
+        name="ingest",
+        settings=settings,
+        routes=routes,
+        loops=[*loops, idempotency.purge_loop(database)],
+        checks=checks,
+        openapi=routes.openapi,
+        stop=[parser.close, database.close],
+    )
+
+
+def _options(settings: Settings) -> Options:
+    return Options(
+        limits=Limits(raw_bytes=settings.mail_bytes, seconds=settings.mail_seconds),
+        authserv_ids=frozenset(word.strip().lower() for word in settings.authserv_ids.split(",") if word.strip()),
+        loop_token=settings.loop_token,
+    )

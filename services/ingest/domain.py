@@ -1,0 +1,149 @@
+"""What a message is before it is stored, and the event it becomes. Pure: instants, ids and keys are arguments."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from shared.contracts import ids
+from shared.contracts.message import (
+    Attachment,
+    BlobRef,
+    Body,
+    Channel,
+    Hints,
+    MessageQuarantined,
+    MessageReceived,
+    Parent,
+    Participant,
+)
+
+INLINE_TEXT = 32_768
+"""Bytes of text carried by the event; longer texts are blobs."""
+MAX_ATTACHMENTS = 200
+"""Named in the event; further ones stay in the original, and the text says so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """One message as a channel hands it over: everything but its place in a conversation and the instant."""
+
+    tenant_id: str
+    message_id: UUID
+    channel: Channel
+    sender: Participant
+    fingerprint: bytes
+    """Equal for two deliveries of the same content; another one under the same id is a conflict."""
+    submitter: str = ""
+    recipients: tuple[Participant, ...] = ()
+    subject: str = ""
+    body: Body = field(default_factory=lambda: Body(text=""))
+    attachments: tuple[Attachment, ...] = ()
+    original: BlobRef | None = None
+    payload: bytes | None = None
+    """The original itself where it is small enough to be kept in the row."""
+    external_id: str | None = None
+    keys: tuple[bytes, ...] = ()
+    """Thread keys under which others may answer this message."""
+    answers: tuple[bytes, ...] = ()
+    """Thread keys of what it answers, the nearest first."""
+    answers_ids: tuple[UUID, ...] = ()
+    """The same by ids of ours: messages, conversations, tickets."""
+    token_ticket_id: UUID | None = None
+    ticket_number: str | None = None
+    automatic: bool = False
+    spoofed: bool = False
+    hints: Hints = field(default_factory=Hints)
+    accounts: tuple[str, ...] = ()
+    """Addresses of ours that it came to."""
+    quarantine: str | None = None
+    correlation: str | None = None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a message stands among others."""
+
+    conversation_id: UUID
+    parent: Parent
+    parent_message_id: UUID | None = None
+
+
+class Status(StrEnum):
+    """What became of a message handed over."""
+
+    ACCEPTED = "accepted"
+    """Stored now."""
+    DUPLICATE = "duplicate"
+    """The same message was stored before; the ids are that one's."""
+    CONFLICT = "conflict"
+    """The same id was used before for another content; nothing was stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer for one draft, given after the commit."""
+
+    status: Status
+    message_id: UUID
+    conversation_id: UUID
+    ticket_id: UUID | None
+    """The ticket that the message opens; None when it answers one that we know and tickets decides."""
+
+
+def thread_key(kind: str, value: str) -> bytes:
+    """The index key of what a source calls a message: 16 bytes of SHA-256; the tenant is the index's other half."""
+    return hashlib.sha256(f"{kind}:{value}".encode("utf-8", "replace")).digest()[:16]
+
+
+def participant(tenant_id: str, address: str, name: str = "") -> Participant:
+    """A person by the address a message names them with."""
+    return Participant(person_id=ids.person_id(tenant_id, address), address=address, name=name or None)
+
+
+def opened_ticket(draft: Draft, placement: Placement) -> UUID | None:
+    """The ticket it opens, unless it answers something known: then tickets decides."""
+    return None if placement.parent == Parent.KNOWN else ids.ticket_id(draft.tenant_id, draft.message_id)
+
+
+def received(draft: Draft, placement: Placement, instant: datetime) -> MessageReceived:
+    """The fact that it was stored."""
+    return MessageReceived(
+        tenant_id=draft.tenant_id,
+        message_id=draft.message_id,
+        conversation_id=placement.conversation_id,
+        channel=draft.channel,
+        received_at=instant,
+        sender=draft.sender,
+        recipients=draft.recipients,
+        subject=draft.subject,
+        body=draft.body,
+        attachments=draft.attachments,
+        original=draft.original,
+        external_id=draft.external_id,
+        parent=placement.parent,
+        parent_message_id=placement.parent_message_id,
+        token_ticket_id=draft.token_ticket_id,
+        ticket_number=draft.ticket_number,
+        automatic=draft.automatic,
+        spoofed=draft.spoofed,
+        hints=draft.hints,
+    )
+
+
+def quarantined(draft: Draft, instant: datetime) -> MessageQuarantined | None:
+    """The fact that it could not be read, if so."""
+    if draft.quarantine is None or draft.original is None:
+        return None
+    return MessageQuarantined(
+        tenant_id=draft.tenant_id,
+        message_id=draft.message_id,
+        channel=draft.channel,
+        received_at=instant,
+        reason=draft.quarantine,
+        original=draft.original,
+    )
