@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -23,9 +23,12 @@ from shared.settings import ServiceSettings
 
 STUCK = 30.0
 """Seconds without an acknowledgement after which the producer is thrown away: an idempotent one retries for ever."""
-_LOOK_UP = 3.0
+_LOOK_UP = 0.25
+"""Seconds a round waits to learn of a topic it has not met; after that the others go first."""
 _PARTITIONS_FOR = 60.0
 _MISSING_FOR = 5.0
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +53,8 @@ class Published:
     """Rows the broker has."""
     failed: str | None = None
     """Why some were not taken."""
+    missing: set[str] = field(default_factory=set)
+    """Topics that are not there, whose rows were passed over."""
 
 
 class Publisher:
@@ -61,12 +66,13 @@ class Publisher:
         self._producer: AIOKafkaProducer | None = None
         self._counts: dict[str, tuple[int, float]] = {}
         self._missing: dict[str, float] = {}
+        self._looking: dict[str, asyncio.Task[None]] = {}
 
     def unavailable(self) -> list[str]:
-        """Topics that do not exist, looked up again every few seconds; their rows stay where they are."""
+        """Topics that do not exist or are being looked up; their rows stay where they are, the others go on."""
         now = time.monotonic()
         self._missing = {topic: until for topic, until in self._missing.items() if until > now}
-        return list(self._missing)
+        return [*self._missing, *self._looking]
 
     async def publish(self, rows: Sequence[OutboxRow], alive: Callable[[], Awaitable[None]]) -> Published:
         """Send `rows` in order per partition; what the broker has when this returns.
@@ -76,8 +82,7 @@ class Publisher:
         """
         result = Published()
         try:
-            producer = await self._connected()
-            queues = await self._by_partition(producer, rows, result)
+            producer, queues = await _watched(self._prepare(rows, result), alive)
             while queues:
                 await self._round(producer, queues, result, alive)
         except (KafkaError, OSError, TimeoutError, AssertionError) as error:
@@ -85,9 +90,15 @@ class Publisher:
         except BaseException:
             await self.discard()
             raise
-        if result.failed is not None and not result.failed.startswith("missing"):
+        if result.failed is not None:
             await self.discard()
         return result
+
+    async def _prepare(
+        self, rows: Sequence[OutboxRow], result: Published
+    ) -> tuple[AIOKafkaProducer, dict[tuple[str, int], list[OutboxRow]]]:
+        producer = await self._connected()
+        return producer, await self._by_partition(producer, rows, result)
 
     async def _connected(self) -> AIOKafkaProducer:
         if self._producer is None:
@@ -113,30 +124,36 @@ class Publisher:
             if count is None:
                 count = counts[topic] = await self._partitions(producer, topic)
                 if not count:
-                    result.failed = f"missing topic {topic}"
+                    result.missing.add(topic)
             if count:
                 partition = 0 if row.key is None or count == 1 else partition_of(row.key, count)
                 queues.setdefault((topic, partition), []).append(row)
         return queues
 
     async def _partitions(self, producer: AIOKafkaProducer, topic: str) -> int:
-        """How many partitions a topic has; 0 when it does not exist."""
+        """How many partitions a topic has; 0 when it does not exist, or that is not known yet."""
         known = self._counts.get(topic)
-        now = time.monotonic()
-        if known is not None and known[1] > now:
+        if known is not None and known[1] > time.monotonic():
             return known[0]
+        task = self._looking.get(topic)
+        if task is None:
+            task = self._looking[topic] = asyncio.create_task(self._look_up(producer, topic), name=f"topic {topic}")
+        await asyncio.wait({task}, timeout=_LOOK_UP)
+        known = self._counts.get(topic)
+        return 0 if known is None else known[0]
+
+    async def _look_up(self, producer: AIOKafkaProducer, topic: str) -> None:
         name = self._settings.topic(topic)
+        now = time.monotonic()
         try:
-            async with asyncio.timeout(_LOOK_UP):
+            async with asyncio.timeout(_MISSING_FOR):
                 count = len(await producer.partitions_for(name))
-        except TimeoutError:
-            if known is not None:
-                return known[0]
-            logger.error("topic missing", extra={"topic": name})
-            self._missing[topic] = now + _MISSING_FOR
-            return 0
-        self._counts[topic] = (count, now + _PARTITIONS_FOR)
-        return count
+            self._counts[topic] = (count, now + _PARTITIONS_FOR)
+        except (KafkaError, OSError, TimeoutError) as error:
+            logger.error("topic cannot be published to", extra={"topic": name, "error": explain(error)})
+            self._missing[topic] = time.monotonic() + _MISSING_FOR
+        finally:
+            self._looking.pop(topic, None)
 
     async def _round(
         self,
@@ -201,11 +218,15 @@ class Publisher:
         """Throw the producer away; the next round makes another."""
         producer, self._producer = self._producer, None
         self._counts.clear()
+        for task in list(self._looking.values()):
+            task.cancel()
         if producer is not None:
             await kafka.discard(producer)
 
     async def close(self) -> None:
         """End in good order: nothing is under way between rounds."""
+        for task in list(self._looking.values()):
+            task.cancel()
         producer, self._producer = self._producer, None
         if producer is not None:
             try:
@@ -213,3 +234,18 @@ class Publisher:
                     await producer.stop()
             except (KafkaError, OSError, TimeoutError):
                 await kafka.discard(producer)
+
+
+async def _watched(work: Coroutine[Any, Any, T], alive: Callable[[], Awaitable[None]]) -> T:
+    """The answer of `work`, while `alive` is called every second."""
+    task = asyncio.create_task(work)
+    try:
+        while True:
+            finished, _ = await asyncio.wait({task}, timeout=1.0)
+            if finished:
+                return task.result()
+            await alive()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})

@@ -31,7 +31,9 @@ from shared.service import Check, Loop
 from shared.settings import ServiceSettings
 
 BATCH = 1000
-"""Rows per round."""
+"""Rows per round, at most."""
+BATCH_BYTES = 4 * 1024 * 1024
+"""What a round may hold in memory, roughly: rows per round follow the size of those of the round before."""
 POLL = 0.5
 """Seconds after which the outbox is looked at although nobody woke the relay; also keeps its session from idling."""
 FULL_SCAN = 1.0
@@ -102,6 +104,7 @@ class Relay:
         self._full_at = 0.0
         self._reported = 0.0
         self._tenants = 1
+        self._limit = 200
         self._failure: str | None = None
 
     # --- what others call --------------------------------------------------------------------------------------------
@@ -238,6 +241,8 @@ class Relay:
         if not rows:
             self._failure = None
             return 0
+        held = sum(len(row.payload) for row in rows if row.payload is not None)
+        self._limit = max(10, min(self._limit * 2, BATCH, BATCH_BYTES * len(rows) // max(held, 1)))
         crash.point("relay.before_produce")
         published = await self._publisher.publish(rows, lambda: _alive(session))
         crash.point("relay.after_produce")
@@ -247,6 +252,8 @@ class Relay:
             self._last_id = max(self._last_id, published.ids[-1])
             self._metrics.relay_batch.observe(len(published.ids))
             self._metrics.relay_latency.observe(max(0.0, time.time() - rows[0].created_at.timestamp()))
+        if published.missing:
+            self._metrics.relay_failures.inc()
         if published.failed is not None:
             self._metrics.relay_failures.inc()
             if self._failure is None:
@@ -257,11 +264,11 @@ class Relay:
     async def _select(self, session: Connection) -> list[OutboxRow]:
         missing = self._publisher.unavailable()
         if self._fair:
-            quota = max(BATCH // max(self._tenants, 1), 20)
+            quota = max(self._limit // max(self._tenants, 1), 20)
             found = await session.fetch(_SELECT_FAIR, missing, quota)
             self._tenants = len({row["tenant"] for row in found})
             return [OutboxRow(*row[:6]) for row in found]
-        found = await session.fetch(_SELECT, self._low(), missing, BATCH)
+        found = await session.fetch(_SELECT, self._low(), missing, self._limit)
         return [OutboxRow(*row) for row in found]
 
     def _low(self) -> int:

@@ -77,6 +77,14 @@ def _head(row: asyncpg.Record) -> Head:
     return Head(**dict(row))
 
 
+async def lock(tx: Tx, group: str, keys: Sequence[str]) -> None:
+    """Take the locks of sorted `keys` until the transaction ends: nobody else adds to them or takes away."""
+    await tx.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended(k, 1)) FROM unnest($1::text[]) AS k",
+        [f"{group}\x1f{key}" for key in keys],
+    )
+
+
 async def append(tx: Tx, group: str, events: Sequence[Waiting]) -> list[Waiting]:
     """Put `events` away in their order; those that became the head of their key, with their own reason.
 
@@ -84,14 +92,15 @@ async def append(tx: Tx, group: str, events: Sequence[Waiting]) -> list[Waiting]
     it is looked at when its turn comes. Already put away (a redelivery): nothing happens.
     """
     heads: list[Waiting] = []
-    known: set[str] = set()
     # The drain of a key holds this lock while it takes rows away. Having it, we see either a row of the key, and go
     # behind it, or none, and become its head with a due instant: an event can not be left without anyone to try it.
     # Sorted, so that two instances never wait for each other; and the drain only ever *tries* the lock.
-    for key in sorted({event.key for event in events}):
-        await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 1))", f"{group}\x1f{key}")
-        if await tx.fetchval("SELECT 1 FROM waiting WHERE group_name = $1 AND key = $2 LIMIT 1", group, key):
-            known.add(key)
+    keys = sorted({event.key for event in events})
+    await lock(tx, group, keys)
+    found = await tx.fetch(
+        "SELECT DISTINCT key FROM waiting WHERE group_name = $1 AND key = ANY ($2::text[])", group, keys
+    )
+    known = {row["key"] for row in found}
     rows: list[tuple[object, ...]] = []
     for event in events:
         head = event.key not in known

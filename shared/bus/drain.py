@@ -25,6 +25,9 @@ _REPORT = 5.0
 _RECHECK_FIRST, _RECHECK_MOST = timedelta(seconds=5), timedelta(seconds=60)
 """A key that nobody woke is tried again anyway: a forgotten `wake` costs a minute, not for ever."""
 
+_SLICE = 50
+"""Events of one key in a row."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -106,8 +109,12 @@ class Drain:
         for key, kind in due:
             if kind is not None:
                 await waiting.barrier(self._database, kind)
-            while await self._one(key):
-                handled += 1
+            # A long queue gives way to the others after a while; its next head is due already.
+            for _ in range(_SLICE):
+                more = await self._one(key)
+                handled += more
+                if not more:
+                    break
         return handled
 
     async def _one(self, key: str) -> bool:

@@ -44,24 +44,25 @@ class Offsets:
             await asyncio.sleep(EVERY)
             await self.flush()
 
-    async def flush(self, timeout: float = 10.0) -> None:
+    async def flush(self, timeout: float = 5.0) -> None:
         """Commit what is handled; failures are left to the next time, or to whoever takes the partitions over."""
+        try:
+            async with asyncio.timeout(timeout), self._committing:
+                await self._commit()
+        except (KafkaError, IllegalStateError, TimeoutError) as error:
+            logger.info("offsets not committed", extra={"error": type(error).__name__})
+            if self._next:
+                self._dirty.set()
+
+    async def _commit(self) -> None:
         consumer = self._consumer()
-        async with self._committing:
-            self._dirty.clear()
-            told = dict(self._next)
-            if not told or consumer is None:
-                return
-            crash.point("bus.before_offset_commit")
-            try:
-                async with asyncio.timeout(timeout):
-                    await consumer.commit(told)
-            except (KafkaError, IllegalStateError, TimeoutError) as error:
-                logger.info("offsets not committed", extra={"error": type(error).__name__})
-                if self._next:
-                    self._dirty.set()
-                return
-            crash.point("bus.after_offset_commit")
-            for partition, offset in told.items():
-                if self._next.get(partition) == offset:
-                    del self._next[partition]
+        self._dirty.clear()
+        told = dict(self._next)
+        if not told or consumer is None:
+            return
+        crash.point("bus.before_offset_commit")
+        await consumer.commit(told)
+        crash.point("bus.after_offset_commit")
+        for partition, offset in told.items():
+            if self._next.get(partition) == offset:
+                del self._next[partition]

@@ -14,6 +14,9 @@ CREATE TABLE inbox (
 -- Odd times (a producer with a wrong clock, years back or ahead) still find a home.
 CREATE TABLE inbox_default PARTITION OF inbox DEFAULT;
 
+-- What follows makes tables later on, under the role that runs this now: it keeps that right by its own name.
+GRANT CREATE ON SCHEMA public TO CURRENT_USER;
+
 -- Makes the weeks from `keep_days` ago to five weeks ahead, drops older ones; the data role may call it although it
 -- may not change the schema. Uses the database's clock with its test offset, like ce_time does.
 CREATE FUNCTION inbox_maintain(keep_days integer) RETURNS TABLE (made integer, dropped integer)

@@ -29,12 +29,12 @@ async def test_every_fact_has_its_effect_once_and_tells_of_it_in_order(bench: Be
     await bench.start()
 
     async def all_there() -> bool:
-        return await bench.value("SELECT count(*) FROM effect") == 1000
+        return bool(await bench.value("SELECT count(*) FROM effect") == 1000)
 
     await eventually(all_there)
 
     async def all_told() -> bool:
-        return await bench.value("SELECT count(*) FROM outbox") == 0
+        return bool(await bench.value("SELECT count(*) FROM outbox") == 0)
 
     await eventually(all_told)
     told = await bench.read("test.told")
@@ -57,7 +57,7 @@ async def effects(bench: Bench, expected: int) -> None:
     """Wait for the count, and see that it stays."""
 
     async def there() -> bool:
-        return await bench.value("SELECT count(*) FROM effect") >= expected
+        return bool(await bench.value("SELECT count(*) FROM effect") >= expected)
 
     await eventually(there, what=f"{expected} effects")
     assert await bench.value("SELECT count(*) FROM effect") == expected
@@ -67,7 +67,7 @@ async def settled(bench: Bench) -> None:
     """Wait until everything was published."""
 
     async def empty() -> bool:
-        return await bench.value("SELECT count(*) FROM outbox") == 0
+        return bool(await bench.value("SELECT count(*) FROM outbox") == 0)
 
     await eventually(empty, what="an empty outbox")
 
@@ -149,7 +149,7 @@ async def test_a_replay_from_the_start_adds_neither_effects_nor_dead_letters(ben
     await effects(bench, 16)
 
     async def replayed() -> bool:
-        return second.metrics.events("test.counted", "duplicate")._value.get() == 17
+        return bool(second.metrics.events("test.counted", "duplicate")._value.get() == 17)
 
     await eventually(replayed, what="the replay")
     await settled(bench)
@@ -179,7 +179,7 @@ async def test_a_poison_event_parks_its_key_and_nobody_else(bench: Bench) -> Non
     await effects(bench, 49 * 4 + len(before) + 1)
 
     async def behind() -> bool:
-        return await bench.value("SELECT count(*) FROM waiting WHERE topic = 'test.extra' AND key = 't7'") == 1
+        return bool(await bench.value("SELECT count(*) FROM waiting WHERE topic = 'test.extra' AND key = 't7'") == 1)
 
     await eventually(behind)
 
@@ -203,7 +203,7 @@ async def test_an_event_waits_with_its_followers_until_what_it_needs_is_there(be
     await bench.send("test.counted", [wire(Counted(tenant_id="acme", thing=f"t{n}", number=5)) for n in range(10)])
 
     async def appended() -> bool:
-        return await bench.value("SELECT count(*) FROM waiting") == 40
+        return bool(await bench.value("SELECT count(*) FROM waiting") == 40)
 
     await eventually(appended)
     await bench.send("test.extra", [wire(Extra(tenant_id="acme", thing="policy", number=9))])
