@@ -5,7 +5,7 @@ PY = "$(VENV)/bin/python"
 LOCAL = $(PY) -m deploy.local
 BIN = "$(VENV)/bin"
 .DEFAULT_GOAL := help
-.PHONY: help environment demo up down status logs restart run test unit integration scenarios soak bench suites lint format types lock new-service env clean
+.PHONY: help environment demo up down status logs restart run test unit integration scenarios soak bench suites lint format types lock new-service env engine-images clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { gsub(/\$$\$$/, "$$", $$2); printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,9 @@ new-service: environment ## Make a working, tested service: make new-service NAM
 
 env: environment ## Print the addresses as shell exports: eval "$$(make env)"
 	@$(LOCAL) env
+
+engine-images: environment ## Build the engines' images (needs Docker; DESKWIRE_BASE_IMAGE names the base)
+	@$(LOCAL) images
 
 clean: ## End what runs; delete state, environment and caches of this checkout
 	@if [ -x $(PY) ]; then $(LOCAL) clean; fi

