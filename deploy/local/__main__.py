@@ -1,4 +1,4 @@
-"""`python -m deploy.local up|down|status|logs|restart|run|demo|test|bench|suites|env|clean|images|engines-up|engines-down`."""
+"""`python -m deploy.local COMMAND`: what the Makefile calls; the commands are the cases below."""
 
 from __future__ import annotations
 
