@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from cli.refuse import refuse
 
 if TYPE_CHECKING:
     from httpx2 import Client, Response
@@ -88,7 +90,7 @@ def _client(url: str) -> Client:
 
     key = os.environ.get("DESKWIRE_API_KEY", "")
     if not key:
-        _refuse("DESKWIRE_API_KEY is not set; `deskwire seed` prints the first administrator's")
+        refuse("DESKWIRE_API_KEY is not set; `deskwire seed` prints the first administrator's")
     return httpx2.Client(base_url=url, timeout=TIMEOUT, headers={"Authorization": f"Bearer {key}"})
 
 
@@ -96,7 +98,7 @@ def _belongs(client: Client, tenant: str) -> None:
     """The key must be of the tenant that is meant: applying a pack to another one is no small mistake."""
     me = _told(None, _ask(client, "GET", "/v1/people/me"))
     if me["tenant_id"] != tenant:
-        _refuse(f"this key belongs to the tenant {me['tenant_id']}, not to {tenant}")
+        refuse(f"this key belongs to the tenant {me['tenant_id']}, not to {tenant}")
 
 
 def _send(client: Client, method: str, path: str, file: Path, headers: dict[str, str] | None = None) -> Response:
@@ -110,7 +112,7 @@ def _ask(client: Client, method: str, path: str, **given: Any) -> Response:
     try:
         return client.request(method, path, **given)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        _refuse(f"{client.base_url} does not answer: {error}")
+        refuse(f"{client.base_url} does not answer: {error}")
 
 
 def _told(file: Path | None, answer: Response) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def _told(file: Path | None, answer: Response) -> dict[str, Any]:
     try:
         content: dict[str, Any] = answer.json()
     except ValueError:
-        _refuse(f"{answer.url} answered {answer.status_code} with something that is not Deskwire's")
+        refuse(f"{answer.url} answered {answer.status_code} with something that is not Deskwire's")
     if answer.is_success:
         return content
     _explain(file, content)
@@ -137,13 +139,8 @@ def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        _refuse(f"{file}: not UTF-8: {error.reason} at byte {error.start}")
+        refuse(f"{file}: not UTF-8: {error.reason} at byte {error.start}")
 
 
 def _said(pointer: str, message: str) -> str:
     return f"{pointer}: {message}" if pointer else message
-
-
-def _refuse(why: str) -> NoReturn:
-    print(f"deskwire: {why}", file=sys.stderr)
-    raise typer.Exit(1)

@@ -6,11 +6,12 @@ import asyncio
 import json
 import os
 import shlex
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from cli.refuse import explained, refuse
 
 if TYPE_CHECKING:
     from services.directory.commands.seed import Seeded
@@ -32,9 +33,10 @@ def seed(
 ) -> None:
     """Make a tenant with people, teams, keys and the default pack; what exists already stays as it is."""
     if not database_url:
-        _refuse('DIRECTORY_DATABASE_URL is not set; for the local engines: eval "$(make env)"')
+        refuse('DIRECTORY_DATABASE_URL is not set; for the local engines: eval "$(make env)"')
     text = pack.read_text(encoding="utf-8")
-    seeded = asyncio.run(_seed(database_url, text, tenant, name, new_key))
+    with explained():
+        seeded = asyncio.run(_seed(database_url, text, tenant, name, new_key))
     print(_json(seeded) if as_json else _text(seeded))
 
 
@@ -52,29 +54,21 @@ async def _seed(database_url: str, text: str, tenant: str, name: str, new_key: b
     try:
         checked = check(text)
     except PackRefusedError as error:
-        _refuse(f"the pack is refused:\n{error}")
-    try:
-        database = await Database.connect(database_url, application="deskwire-seed", max_size=1)
-    except (OSError, asyncpg.PostgresError) as error:
-        _refuse(f"cannot reach directory's database: {type(error).__name__}: {error}")
+        refuse(f"the pack is refused:\n{error}")
+    database = await Database.connect(database_url, application="deskwire-seed", max_size=1)
     try:
         async with database.begin() as tx:
             # Two seeds at once would both find nothing and both make a key.
             await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('deskwire-seed', 0))")
             return await make(tx, checked, datetime.now(UTC), tenant_id=tenant, name=name, renew_key=new_key)
     except ValidationError as error:
-        _refuse("; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()))
+        refuse("; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()))
     except Problem as problem:
-        _refuse(problem.detail or problem.title)
+        refuse(problem.detail or problem.title)
     except asyncpg.UndefinedTableError:
-        _refuse("directory's database has no tables yet; start the services once (make up)")
+        refuse("directory's database has no tables yet; start the services once (make up)")
     finally:
         await database.close()
-
-
-def _refuse(why: str) -> NoReturn:
-    print(f"seed: {why}", file=sys.stderr)
-    raise typer.Exit(1)
 
 
 def _json(seeded: Seeded) -> str:

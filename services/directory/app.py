@@ -10,13 +10,13 @@ from services.directory.commands import credentials
 from services.directory.commands.caller import bootstrap
 from services.directory.domain.tenancy import INSTALLATION
 from services.directory.settings import Settings
+from shared import metrics as measuring
 from shared.bus import Bus, Route
 from shared.contracts.event import Topic
 from shared.contracts.manifest import MESSAGE_RECEIVED
 from shared.contracts.message import MessageReceived
 from shared.db import Database
 from shared.http import Cursor
-from shared.metrics import Metrics
 from shared.relay import Relay
 from shared.service import Service
 from shared.settings import master_key
@@ -30,7 +30,7 @@ async def build(settings: Settings) -> Service:
     """Everything directory brings into a process."""
     master = master_key(settings)
     database = await Database.connect(settings.database_url.get_secret_value(), application=settings.SERVICE)
-    metrics = Metrics(settings.SERVICE)
+    metrics = measuring.for_service(settings.SERVICE)
     relay = Relay(settings, database, metrics=metrics)
     bus = Bus(settings, database, ROUTES, relay=relay, metrics=metrics)
     desk = Desk(database=database, wake=relay.wake, master=master, cursors=Cursor(master))

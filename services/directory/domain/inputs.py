@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from services.directory.domain.people import MAX_NAME, clean_name, usable_address
 from services.directory.domain.tenancy import INSTALLATION
@@ -199,7 +198,7 @@ class NewApiKey(Input):
 
     person_id: UUID
     name: DisplayName
-    expires_at: datetime | None = None
+    expires_at: AwareDatetime | None = None
 
 
 class TokenWanted(Input):

@@ -157,7 +157,7 @@ async def test_a_requester_of_a_verified_domain_has_its_tier_from_the_first_mess
 
 async def test_a_message_of_an_unknown_tenant_waits_for_it(directory: Directory) -> None:
     await directory.tenant("acme")
-    unknown = message("mia@example.com", tenant_id="nobody")
+    unknown: Received[Any] = message("mia@example.com", tenant_id="nobody")
     answers = await handle(directory, message("max@example.com"), unknown)
     assert answers == [NotYet(unknown, "tenant", "nobody")]
 
