@@ -167,8 +167,10 @@ def is_connection_failure(error: BaseException) -> bool:
     """Whether the server, not the statement, failed: roll back, back off, the same batch again."""
     if isinstance(error, asyncpg.PostgresError):
         return bool(error.sqlstate) and error.sqlstate.startswith(CONNECTION_STATES)
-    # asyncpg's InterfaceError is also raised for a value it cannot encode: that one is a ValueError, and ours.
-    return isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError)) and not isinstance(error, ValueError)
+    # InterfaceError is also raised for a value asyncpg cannot encode: that one is a ValueError, and ours.
+    # InternalClientError is how it reports a session that the server ended between two statements.
+    driver = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+    return isinstance(error, (OSError, TimeoutError, *driver)) and not isinstance(error, ValueError)
 
 
 def is_retryable(error: BaseException) -> bool:
