@@ -14,7 +14,7 @@ async def body_of(desk: Desk, tenant: str, text: str) -> Body:
     """The body of a text; call it before any transaction, since it may write a blob."""
     data = text.encode()
     if len(data) <= INLINE_BYTES:
-        return Body.model_construct(text=text)
+        return Body(text=text)
     if desk.blobs is None:
         raise Problem(
             413, "body-too-large", "Body too large", f"At most {INLINE_BYTES} bytes while no blob store is configured."

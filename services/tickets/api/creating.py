@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID, uuid4
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.tickets.api.bodies import body_of
 from services.tickets.api.desk import Desk, actor, transact
-from services.tickets.api.models import NewTicket, TicketView, view
+from services.tickets.api.models import NewTicket, TicketView, to_json, view
 from services.tickets.desk.intake import Incoming
 from services.tickets.domain.opening import Chosen
 from services.tickets.store import agents, tickets
@@ -90,7 +89,7 @@ def routes(desk: Desk) -> Router:
             if ticket is None:
                 raise AssertionError("the ticket was just stored")
             headers = {"ETag": etag(ticket.version), "Location": f"/v1/tickets/{ticket_id}"}
-            answer = orjson.dumps(view(ticket))
+            answer = to_json(view(ticket))
             if key is not None:
                 await idempotency.store(tx, principal.tenant_id, key, print_, status=201, body=answer, headers=headers)
             return Response(answer, 201, headers, "application/json")

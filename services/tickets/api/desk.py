@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from services.tickets.api.models import to_json
 from services.tickets.desk.intake import Intake
 from services.tickets.desk.known import Known
 from services.tickets.desk.numbers import Numbers
@@ -146,7 +146,7 @@ async def change(
         emits = [_emit(fact, request) for fact in done.work.take_facts()]
         emits += await save(tx, [done.work], lambda _, state: _emit(state, request))
         await outbox.add(tx, emits)
-        body = orjson.dumps(done.body if done.body is not None else answer(done))
+        body = to_json(done.body if done.body is not None else answer(done))
         headers = {"ETag": etag(done.work.ticket.version)}
         if key is not None:
             await idempotency.store(

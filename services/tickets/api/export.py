@@ -12,6 +12,7 @@ from fastapi import Query
 from starlette.responses import StreamingResponse
 
 from services.tickets.api.desk import Desk
+from services.tickets.api.models import to_json
 from services.tickets.domain import snapshot
 from services.tickets.domain.ticket import Ticket
 from services.tickets.store import listing, messages
@@ -78,4 +79,4 @@ async def _messages(desk: Desk, tenant: str, ticket: Ticket) -> AsyncIterator[by
 
 
 def _line(value: dict[str, Any]) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+    return to_json(value) + b"\n"

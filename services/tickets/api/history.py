@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import orjson
 from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.tickets.api.desk import Desk, visible
-from services.tickets.api.models import AuditPage
+from services.tickets.api.models import AuditPage, to_json
 from services.tickets.domain import audit as chain
 from services.tickets.store import audit
 from shared.auth.permissions import Permission
@@ -49,7 +48,7 @@ def routes(desk: Desk) -> Router:
             flaws = chain.verify([entry for entry, _ in whole], anchor, {e.number: o for e, o in whole})
             body["verified"] = not flaws
             body["flaws"] = [{"number": flaw.number, "what": flaw.what} for flaw in flaws]
-        return Response(orjson.dumps(body), headers=page_link(request, following), media_type="application/json")
+        return Response(to_json(body), headers=page_link(request, following), media_type="application/json")
 
     return router
 

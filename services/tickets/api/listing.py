@@ -6,13 +6,12 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-import orjson
 from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.tickets.api.desk import Desk
-from services.tickets.api.models import TicketPage, Word, view
+from services.tickets.api.models import TicketPage, Word, to_json, view
 from services.tickets.store import listing
 from shared.auth.permissions import TicketScope
 from shared.contracts.pack import StateCategory
@@ -72,6 +71,6 @@ def routes(desk: Desk) -> Router:
             found = found[:limit]
             following = desk.cursor.encode(principal.tenant_id, query_of(request), order.position(found[-1]))
         body: dict[str, Any] = {"items": [view(ticket) for ticket in found], "next_cursor": following}
-        return Response(orjson.dumps(body), headers=page_link(request, following), media_type="application/json")
+        return Response(to_json(body), headers=page_link(request, following), media_type="application/json")
 
     return router

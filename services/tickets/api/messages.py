@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID, uuid4
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.tickets.api.bodies import INLINE_BYTES, body_of
 from services.tickets.api.desk import Change, Desk, change, visible
-from services.tickets.api.models import MessagePage, MessageView, NewMessage, message_view
+from services.tickets.api.models import MessagePage, MessageView, NewMessage, message_view, to_json
 from services.tickets.desk import assigning
 from services.tickets.domain import conversation
 from services.tickets.store import messages
@@ -48,7 +47,7 @@ def routes(desk: Desk) -> Router:
             page = page[:limit]
             following = desk.cursor.encode(principal.tenant_id, query_of(request), [page[-1][0]])
         body = {"items": [message_view(*one) for one in page], "next_cursor": following}
-        return Response(orjson.dumps(body), headers=page_link(request, following), media_type="application/json")
+        return Response(to_json(body), headers=page_link(request, following), media_type="application/json")
 
     @router.post("/v1/tickets/{ticket}/messages", status_code=201, response_model=MessageView, responses=problems(409))
     async def add_message(

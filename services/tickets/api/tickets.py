@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.tickets.api.desk import Change, Desk, change, visible
-from services.tickets.api.models import TicketPatch, TicketView, view
+from services.tickets.api.models import TicketPatch, TicketView, to_json, view
 from services.tickets.domain import fields
 from services.tickets.store import agents
 from shared.auth.permissions import Permission
@@ -25,7 +24,7 @@ def routes(desk: Desk) -> Router:
         found = await visible(desk, principal, ticket)
         if if_none_match(request, found.version):
             return not_modified(found.version)
-        return Response(orjson.dumps(view(found)), headers={"ETag": etag(found.version)}, media_type="application/json")
+        return Response(to_json(view(found)), headers={"ETag": etag(found.version)}, media_type="application/json")
 
     @router.patch("/v1/tickets/{ticket}", response_model=TicketView, responses=problems(409))
     async def patch_ticket(

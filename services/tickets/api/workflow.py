@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.tickets.api.desk import Change, Desk, change, visible
-from services.tickets.api.models import NewAssignment, NewTransition, TicketView, Transitions, view
+from services.tickets.api.models import NewAssignment, NewTransition, TicketView, Transitions, to_json, view
 from services.tickets.desk import assigning
 from services.tickets.domain import assignment, workflow
 from services.tickets.domain.workflow import Given, Refused
@@ -31,7 +30,7 @@ def routes(desk: Desk) -> Router:
         mover = workflow.mover(principal.role, principal.person_id, found)
         options = [_possible(pack.machine, one) for one in workflow.options(pack.machine, found, mover)]
         body = {"status": found.status, "transitions": options}
-        return Response(orjson.dumps(body), headers={"ETag": etag(found.version)}, media_type="application/json")
+        return Response(to_json(body), headers={"ETag": etag(found.version)}, media_type="application/json")
 
     @router.post("/v1/tickets/{ticket}/transitions", response_model=TicketView, responses=problems(409, 412))
     async def move_ticket(

@@ -63,6 +63,8 @@ class _Batch:
     """Message of this batch → its ticket."""
     last: dict[UUID, Incoming] = field(default_factory=dict)
     """Ticket → the message that changed it last."""
+    seen: dict[str, threading.Seen] = field(default_factory=dict)
+    """By tenant: what its messages are held against."""
     answers: list[Answer] = field(default_factory=list)
 
     def work(self, ticket_id: UUID) -> Work:
@@ -160,16 +162,21 @@ class Intake:
             case threading.Open():
                 self._open(state, incoming, decision)
 
-    def _seen(self, state: _Batch, tenant: str) -> threading.Seen:
+    @staticmethod
+    def _seen(state: _Batch, tenant: str) -> threading.Seen:
+        known = state.seen.get(tenant)
+        if known is not None:
+            return known
         located = state.located
         machine = state.packs[tenant].machine
-        return threading.Seen(
+        state.seen[tenant] = threading.Seen(
             ticket=state.current,
             of_message=lambda m: state.current(state.by_message.get(m) or located.of_message.get(m)),
             of_number=lambda t, n: state.current(located.of_number.get((t, n))),
             overdue=lambda parent: parent in located.overdue,
             takes_replies=lambda ticket: conversation.takes_replies(ticket, machine),
         )
+        return state.seen[tenant]
 
     def _join(self, state: _Batch, incoming: Incoming, decision: threading.Join) -> None:
         message = incoming.message
@@ -178,7 +185,7 @@ class Intake:
         side = _side(message, work.ticket, state.people, decision.evidence)
         person = state.people.get(message.sender.person_id)
         role = str(person.role) if person is not None and side is AuthorKind.AGENT else Role.CUSTOMER.value
-        actor = Actor.model_construct(kind=ActorKind.PERSON, id=str(message.sender.person_id), role=role)
+        actor = Actor(kind=ActorKind.PERSON, id=str(message.sender.person_id), role=role)
         work.begin(at)
         conversation.add(
             work,
@@ -195,7 +202,7 @@ class Intake:
         message = incoming.message
         pack = state.packs[message.tenant_id]
         at = state.tx.instant
-        actor = incoming.actor or Actor.model_construct(
+        actor = incoming.actor or Actor(
             kind=ActorKind.PERSON, id=str(message.sender.person_id), role=Role.CUSTOMER.value
         )
         work = opening.open_ticket(
@@ -227,7 +234,7 @@ class Intake:
                 act = Act(DESK, state.tx.instant, self._draw)
                 work.record("linked", act, {"follows": (None, str(parent.id))})
                 work.facts.append(
-                    TicketUpdated.model_construct(
+                    TicketUpdated(
                         tenant_id=work.ticket.tenant_id,
                         ticket_id=ticket_id,
                         ticket=work.ticket.summary(),

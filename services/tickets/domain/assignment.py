@@ -143,7 +143,7 @@ def apply(
     values: dict[str, audit.Values] = {"assignee": (_text(before.assignee_id), _text(person)), "why": (None, reason)}
     work.record("assigned" if choice else "unassigned", act, values)
     work.facts.append(
-        TicketAssigned.model_construct(
+        TicketAssigned(
             tenant_id=before.tenant_id,
             ticket_id=before.id,
             ticket=work.ticket.summary(),

@@ -7,12 +7,12 @@ personal data can be erased while the chain still verifies (architecture rule 12
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+import orjson
 from pydantic import JsonValue
 
 from shared.contracts.ticket import Actor
@@ -82,16 +82,8 @@ class Flaw:
 
 
 def canonical(value: JsonValue | Mapping[str, object]) -> bytes:
-    """The one JSON form of a value: sorted keys, no spaces, UTF-8, no NaN."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain
-    ).encode()
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"not JSON: {type(value).__name__}")
+    """The one JSON form of a value: sorted keys, no spaces, UTF-8, shortest numbers. Raises TypeError for non-JSON."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 def commitment(salt: bytes, value: JsonValue) -> str:
@@ -154,7 +146,7 @@ def digest(entry: Entry) -> bytes:
                 "at": entry.at.astimezone(UTC).isoformat(),
                 "actor": [entry.actor_kind, entry.actor_id, entry.actor_role],
                 "action": entry.action,
-                "commitments": {name: list(pair) for name, pair in entry.commitments.items()},
+                "commitments": entry.commitments,
             }
         )
     ).digest()

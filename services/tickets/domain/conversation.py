@@ -21,7 +21,7 @@ from shared.contracts.ticket import (
 
 def received(message: MessageReceived, author_kind: AuthorKind, at: datetime) -> TicketMessage:
     """A message from outside as a message of the conversation, stored at `at`."""
-    return TicketMessage.model_construct(
+    return TicketMessage(
         message_id=message.message_id,
         author_kind=author_kind,
         author_id=message.sender.person_id,
@@ -73,7 +73,7 @@ def add(
     if message.author_kind == AuthorKind.AGENT:
         assignment.touched(work)
     work.facts.append(
-        TicketMessageAdded.model_construct(
+        TicketMessageAdded(
             tenant_id=ticket.tenant_id,
             ticket_id=ticket.id,
             ticket=work.ticket.summary(),

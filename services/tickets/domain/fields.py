@@ -59,14 +59,12 @@ def patch(work: Work, pack: Pack, wanted: Mapping[str, JsonValue], queues: froze
         assignment.touched(work)
     work.record("updated", act, {field: (c.old, c.new) for field, c in sets.items()})
     work.facts.append(
-        TicketUpdated.model_construct(
+        TicketUpdated(
             tenant_id=work.ticket.tenant_id,
             ticket_id=work.ticket.id,
             ticket=work.ticket.summary(),
             actor=act.actor,
-            changes=tuple(
-                Change.model_construct(field=field, old=change.old, new=change.new) for field, change in sets.items()
-            ),
+            changes=tuple(Change(field=field, old=change.old, new=change.new) for field, change in sets.items()),
         )
     )
     return []

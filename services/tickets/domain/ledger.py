@@ -7,6 +7,7 @@ outgrows its window keeps its first entry and the newest ones: a gap in the numb
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from services.tickets.domain.ticket import Ticket, Work
@@ -20,14 +21,24 @@ MAX_SEALED = 20
 
 
 def write(work: Work, kind: LedgerKind, value: str, at: datetime) -> None:
-    """Append one entry; its instant never lies before the one of the entry before, but for OPENED."""
+    """Append one entry."""
+    write_all(work, [(kind, value)], at)
+
+
+def write_all(work: Work, entries: Sequence[tuple[LedgerKind, str]], at: datetime) -> None:
+    """Append entries of one instant, in their order."""
     ticket = work.ticket
-    entry = LedgerEntry.model_construct(number=ticket.ledger_count + 1, at=at, kind=kind, value=value)
-    ledger = (*ticket.ledger, entry)
-    if len(ledger) > WINDOW:
-        work.archived.append(ledger[1])
-        ledger = ledger[:1] + ledger[2:]
-    work.change(ledger=ledger, ledger_count=entry.number, cycle_entries=ticket.cycle_entries + 1)
+    fresh = [
+        LedgerEntry(number=number, at=at, kind=kind, value=value)
+        for number, (kind, value) in enumerate(entries, start=ticket.ledger_count + 1)
+    ]
+    ledger = (*ticket.ledger, *fresh)
+    if (surplus := len(ledger) - WINDOW) > 0:
+        work.archived.extend(ledger[1 : 1 + surplus])
+        ledger = ledger[:1] + ledger[1 + surplus :]
+    work.change(
+        ledger=ledger, ledger_count=ticket.ledger_count + len(fresh), cycle_entries=ticket.cycle_entries + len(fresh)
+    )
 
 
 def standing(ticket: Ticket) -> list[tuple[LedgerKind, str]]:
@@ -52,8 +63,7 @@ def open_ticket(work: Work, at: datetime, received_at: datetime, *, automatic: b
     """Begin the ledger. Automatic mail starts no clock, so OPENED then waits for a person's message."""
     if not automatic:
         mark_opened(work, received_at)
-    for kind, value in standing(work.ticket):
-        write(work, kind, value, at)
+    write_all(work, standing(work.ticket), at)
 
 
 def mark_opened(work: Work, received_at: datetime) -> None:
@@ -80,7 +90,7 @@ def responded(work: Work, at: datetime) -> None:
 def new_cycle(work: Work, at: datetime) -> None:
     """Seal the open cycle and begin the next with the values in force (seed 000 §2.3, Reopened)."""
     ticket = work.ticket
-    seal = SealedCycle.model_construct(
+    seal = SealedCycle(
         cycle=ticket.cycle,
         opened_at=ticket.cycle_opened_at,
         responded_at=ticket.responded_at,
@@ -97,6 +107,4 @@ def new_cycle(work: Work, at: datetime) -> None:
         ledger=(),
         cycle_entries=0,
     )
-    write(work, LedgerKind.CYCLE, str(ticket.cycle + 1), at)
-    for kind, value in standing(work.ticket):
-        write(work, kind, value, at)
+    write_all(work, [(LedgerKind.CYCLE, str(ticket.cycle + 1)), *standing(work.ticket)], at)

@@ -100,7 +100,7 @@ def open_ticket(
         values["follows"] = (None, str(follows_id))
     work.record("created", act, values)
     work.facts.append(
-        TicketCreated.model_construct(
+        TicketCreated(
             tenant_id=ticket.tenant_id,
             ticket_id=ticket.id,
             ticket=work.ticket.summary(),

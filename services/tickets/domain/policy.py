@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from services.tickets.domain.workflow import Machine
 from shared.contracts.pack import Assignment, Numbering, Priorities, Priority
@@ -11,7 +12,7 @@ SECTIONS = ("workflow", "priorities", "assignment", "numbering")
 """Sections without which no ticket of a tenant can be touched; a missing one is waited for, never defaulted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Pack:
     """The sections in force for one tenant."""
 
@@ -20,16 +21,17 @@ class Pack:
     assignment: Assignment
     numbering: Numbering
 
+    @cached_property
+    def _levels(self) -> dict[str, Priority]:
+        return {level.label.casefold(): level for level in self.priorities.levels}
+
     def priority(self, label: str | None) -> Priority:
         """The level of that label, or the default where the label is none of ours."""
-        return self.level(label) or self.level(self.priorities.default) or self.priorities.levels[0]
+        return self.level(label) or self._levels[self.priorities.default.casefold()]
 
     def level(self, label: str | None) -> Priority | None:
         """The level of that label, whatever its case."""
-        if not label:
-            return None
-        folded = label.strip().casefold()
-        return next((level for level in self.priorities.levels if level.label.casefold() == folded), None)
+        return self._levels.get(label.strip().casefold()) if label else None
 
     def number(self, year: int, n: int) -> str:
         """`INC-2026-000123` (seed 000 §3.3)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from services.tickets.domain.ticket import Ticket, Work
 from shared.contracts.ticket import MessageRef, TicketMessage, TicketState
@@ -17,7 +16,7 @@ _REFERENCE, _ENTRY, _REST = 190, 120, 12_000
 
 def reference(message: TicketMessage) -> MessageRef:
     """A message without its text."""
-    return MessageRef.model_construct(
+    return MessageRef(
         message_id=message.message_id,
         author_kind=message.author_kind,
         visibility=message.visibility,
@@ -27,7 +26,7 @@ def reference(message: TicketMessage) -> MessageRef:
 
 def publish(work: Work, older: Sequence[MessageRef] = ()) -> TicketState:
     """The ticket's next revision. `older` are the newest references in the database, oldest first."""
-    work.ticket = replace(work.ticket, revision=work.ticket.revision + 1)
+    work.ticket = work.ticket.but(revision=work.ticket.revision + 1)
     references = (*older, *(reference(message) for message in work.messages))[-MAX_REFERENCES:]
     state = of(work.ticket, references)
     if len(references) * _REFERENCE + len(state.ledger) * _ENTRY + _REST < MAX_BYTES and not work.ticket.fields:
@@ -40,7 +39,7 @@ def publish(work: Work, older: Sequence[MessageRef] = ()) -> TicketState:
 
 def of(ticket: Ticket, references: Sequence[MessageRef]) -> TicketState:
     """The snapshot of a ticket as it is."""
-    return TicketState.model_construct(
+    return TicketState(
         tenant_id=ticket.tenant_id,
         ticket_id=ticket.id,
         version=ticket.version,

@@ -164,7 +164,7 @@ def apply(work: Work, machine: Machine, move: Move, act: Act, given: Given = NOT
     values: dict[str, audit.Values] = {name: (None, value) for name, value in told.items() if value}
     work.record("status_changed", act, {"status": (before.status, move.state.name), **values})
     work.facts.append(
-        TicketStatusChanged.model_construct(
+        TicketStatusChanged(
             tenant_id=before.tenant_id,
             ticket_id=before.id,
             ticket=work.ticket.summary(),

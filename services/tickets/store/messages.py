@@ -68,7 +68,7 @@ def _row(work: Work, message: TicketMessage, position: int) -> tuple[object, ...
 
 def to_message(row: Record) -> TicketMessage:
     """The message of a row."""
-    return TicketMessage.model_construct(
+    return TicketMessage(
         message_id=row["message_id"],
         author_kind=row["author_kind"],
         author_id=row["author_id"],
@@ -99,7 +99,7 @@ async def newest_references(tx: Tx, ticket_ids: Sequence[UUID], limit: int) -> d
     found: dict[UUID, list[MessageRef]] = {}
     for row in rows:
         found.setdefault(row["ticket_id"], []).append(
-            MessageRef.model_construct(
+            MessageRef(
                 message_id=row["message_id"],
                 author_kind=row["author_kind"],
                 visibility=row["visibility"],
@@ -148,6 +148,6 @@ async def archived(
     found: dict[UUID, list[LedgerEntry]] = {}
     for row in rows:
         found.setdefault(row["ticket_id"], []).append(
-            LedgerEntry.model_construct(number=row["number"], at=row["at"], kind=row["kind"], value=row["value"])
+            LedgerEntry(number=row["number"], at=row["at"], kind=row["kind"], value=row["value"])
         )
     return found

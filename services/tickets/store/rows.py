@@ -127,7 +127,7 @@ def to_ticket(row: Record) -> Ticket:
     values["fields"] = from_json(row["fields"])
     values["derived"] = from_json(row["derived"])
     values["ledger"] = tuple(
-        LedgerEntry.model_construct(number=number, at=datetime.fromisoformat(at), kind=kind, value=value)
+        LedgerEntry(number=number, at=datetime.fromisoformat(at), kind=kind, value=value)
         for number, at, kind, value in from_json(row["ledger"])
     )
     values["sealed"] = tuple(SealedCycle.model_validate(seal) for seal in from_json(row["sealed"]))
