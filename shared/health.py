@@ -19,6 +19,7 @@ import structlog
 from shared.log import redact
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
     from starlette.types import Receive, Scope, Send
 
     from shared.service import Check
@@ -29,6 +30,8 @@ SHARED_FOR = 1.0
 """Seconds one answer is shared by all probes, so that a storm of them costs the engines one look."""
 STALLED_AFTER = 10.0
 """Seconds without a turn of the event loop after which the process calls itself dead."""
+NO_PROGRESS_AFTER = 120.0
+"""Seconds in which a ready service with lag has handled nothing, after which the process calls itself dead."""
 PROGRESS = "progress"
 """A check of this name, or beginning with it and a space, speaks of this process alone: part of `/livez`."""
 
@@ -71,6 +74,37 @@ class Heartbeat:
         return time.monotonic() - self._last
 
 
+class Progress:
+    """Whether consumers move: with lag, and every engine there, something must be handled within two minutes.
+
+    Told from the service's own series, so that a consume loop that hangs cannot forget to report it.
+    """
+
+    LAG, HANDLED = "deskwire_bus_lag_events", "deskwire_bus_events_total"
+
+    def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = time.monotonic) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._handled = -1.0
+        self._moved_at = clock()
+
+    def look(self, *, ready: bool) -> None:
+        """Look at the series; call it every few seconds. A service that is not ready need not move."""
+        lag, handled = self._sum(self.LAG), self._sum(self.HANDLED)
+        if not ready or lag <= 0 or handled != self._handled:
+            self._moved_at = self._clock()
+        self._handled = handled
+
+    @property
+    def still_for(self) -> float:
+        """Seconds without progress although there was work."""
+        return self._clock() - self._moved_at
+
+    def _sum(self, name: str) -> float:
+        restricted = self._registry.restricted_registry([name])
+        return sum(sample.value for family in restricted.collect() for sample in family.samples if sample.name == name)
+
+
 class Health:
     """The state of one service as others may ask for it."""
 
@@ -79,6 +113,7 @@ class Health:
         self.checks: Sequence[Check] = ()
         self.obstacle: Missing | None = Missing("start", "the service is starting")
         """What keeps the whole service from work whatever its checks say: starting, an engine at start, draining."""
+        self.progress: Progress | None = None
         self._heartbeat = heartbeat
         self._answer: list[Missing] = []
         self._answered_at = float("-inf")
@@ -101,6 +136,10 @@ class Health:
         found = await failing([check for check in self.checks if is_progress(check)])
         if self._heartbeat.age > STALLED_AFTER:
             found.append(Missing("event loop", f"no turn for {self._heartbeat.age:.0f} s"))
+        if self.progress is not None and self.progress.still_for > NO_PROGRESS_AFTER:
+            found.append(
+                Missing(PROGRESS, f"nothing handled for {self.progress.still_for:.0f} s although there is lag")
+            )
         return found
 
     async def _ask(self) -> list[Missing]:

@@ -13,11 +13,12 @@ import orjson
 import structlog
 import uvicorn
 from aiokafka.errors import KafkaError
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 from typing_extensions import override
 
 from shared import admin, log
 from shared.db import is_connection_failure
-from shared.health import SHARED_FOR, Health, Heartbeat, Missing, failing, respond
+from shared.health import SHARED_FOR, Health, Heartbeat, Missing, Progress, failing, respond
 
 if TYPE_CHECKING:
     import socket
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FIRST_RETRY, LONGEST_RETRY = 0.2, 5.0
+LOOK_EVERY = 5.0
+"""Seconds between looks at readiness and progress while nobody asks."""
 KEEP_ALIVE = 65
 """Seconds an idle HTTP connection stays open; longer than a proxy before us keeps it, so that it never races us."""
 
@@ -85,6 +88,14 @@ class Host:
         self._ending: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._server: _Server | None = None
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        ready = Gauge("deskwire_ready", "1 when the service lacks nothing.", ["service"], registry=self._registry)
+        late = Gauge(
+            "deskwire_loop_lateness_seconds", "How late the event loop turns.", ["service"], registry=self._registry
+        )
+        self._ready = ready.labels(self.name)
+        late.labels(self.name).set_function(lambda: heartbeat.lateness)
         self._admin = admin.application(settings, self.health, self._render_metrics, self._lifespan)
 
     async def serve(self, listener: socket.socket) -> None:
@@ -131,11 +142,12 @@ class Host:
             await service.routes(scope, receive, send)
 
     def _render_metrics(self) -> bytes:
+        """The service's series and what the process knows of it."""
         from prometheus_client import generate_latest  # noqa: PLC0415 - only when scraped
 
-        from shared import metrics  # noqa: PLC0415 - as above
-
-        return generate_latest(metrics.for_service(self.name).registry)
+        own = generate_latest(self._registry)
+        service = _registry_of(self._service)
+        return own if service is None else own + generate_latest(service)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -160,7 +172,10 @@ class Host:
                 await self._patiently("start", hook)
             self.health.checks = service.checks
             self.health.obstacle = None
+            registry = _registry_of(service)
+            self.health.progress = None if registry is None else Progress(registry)
             self._tasks = [
+                asyncio.create_task(self._watch(), name=f"{self.name} watch"),
                 asyncio.create_task(self._open_when_replicated(service)),
                 *(asyncio.create_task(_endless(loop), name=f"{self.name} {loop.name}") for loop in service.loops),
             ]
@@ -197,6 +212,15 @@ class Host:
             await asyncio.sleep(SHARED_FOR / 4)
         self._open = True
         logger.info("serving", service=self.name)
+
+    async def _watch(self) -> None:
+        """Look at readiness and progress also when nobody probes."""
+        while True:
+            is_ready = not await self.health.missing()
+            self._ready.set(is_ready)
+            if self.health.progress is not None:
+                self.health.progress.look(ready=is_ready)
+            await asyncio.sleep(LOOK_EVERY)
 
     async def _end(self, life: asyncio.Task[None]) -> None:
         """Ask every loop once to finish; insist at the deadline; then the stop hooks."""
@@ -241,6 +265,12 @@ async def _first_failure(tasks: Sequence[asyncio.Task[None]]) -> None:
 async def _endless(loop: Loop) -> None:
     await loop.run()
     raise LoopEndedError(loop.name)
+
+
+def _registry_of(service: Service | None) -> CollectorRegistry | None:
+    """The registry of the service's metrics, if it brought any."""
+    registry: CollectorRegistry | None = getattr(getattr(service, "metrics", None), "registry", None)
+    return registry
 
 
 def engine_of(error: BaseException) -> str | None:
