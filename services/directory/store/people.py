@@ -23,7 +23,7 @@ WITH given AS (
            regexp_replace(g.address, '\\+[^@]*@', '@') AS untagged
     FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[]) AS g (tenant_id, address, person_id, name)
 ), wanted AS (
-    SELECT g.tenant_id, g.address, coalesce(a.person_id, g.person_id) AS person_id, g.name, o.organisation_id
+    SELECT g.tenant_id, g.address, g.person_id, g.name, o.organisation_id
     FROM given g
     JOIN tenant t ON t.tenant_id = g.tenant_id
     LEFT JOIN person_address a ON a.tenant_id = g.tenant_id AND a.address = g.address

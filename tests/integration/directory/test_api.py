@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 
 from services.directory.commands import tenancy as tenancy_commands
 from services.directory.tasks import once
+from shared import waiting
 from shared.contracts import ids
 from shared.contracts.directory import Role
+from shared.waiting import Waiting
 from tests.integration.directory.conftest import PACK, Directory
 
 pytestmark = pytest.mark.engines
@@ -298,6 +301,27 @@ async def test_a_tenant_is_made_by_the_operator_alone(directory: Directory) -> N
     assert twice.status_code == 409
     stolen = {"inbound_addresses": ["help@fresh.example"]}
     assert (await directory.call("acme/admin", "PATCH", "/v1/tenants/acme", stolen, match=1)).status_code == 409
+
+
+async def test_making_a_tenant_wakes_the_messages_that_waited_for_it(directory: Directory) -> None:
+    event = Waiting(
+        key="k",
+        topic="message.received",
+        partition=0,
+        offset=0,
+        record_ms=0,
+        payload=b"{}",
+        headers=b"0[]",
+        reason="not_yet",
+        missing_kind="tenant",
+        missing_id="acme",
+    )
+    async with directory.database.begin() as tx:
+        await waiting.append(tx, "directory", [event, replace(event, key="other", offset=1, missing_id="somebody")])
+    await directory.rows("UPDATE waiting SET due_at = now() + interval '1 hour'")
+    await directory.tenant("acme")
+    due = await directory.rows("SELECT key FROM waiting WHERE due_at <= now()")
+    assert [row["key"] for row in due] == ["k"]
 
 
 async def test_a_suspended_tenants_keys_are_withdrawn_and_come_back_with_it(directory: Directory) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -169,6 +170,33 @@ async def test_what_no_person_can_be_called_makes_none(directory: Directory, add
     await directory.tenant("acme")
     [event] = events(await handle(directory, message(address, "Nobody", "mia@example.com")))
     assert event.addresses == ("mia@example.com",)
+
+
+async def test_a_message_that_races_an_administrator_makes_no_second_person(directory: Directory) -> None:
+    await directory.tenant("acme")
+    ana = await directory.person("acme", "ana")
+    async with directory.database.begin() as tx:
+        await people.save(tx, replace(ana, addresses=(*ana.addresses, "ana@home.example")), tx.instant)
+        racing = asyncio.create_task(handle(directory, message("ana@home.example", "Ana")))
+        await asyncio.sleep(0.2)
+        assert not racing.done()
+    assert await racing == []
+    assert await person(directory, "ana@home.example") is None
+
+
+async def test_an_administrator_who_races_a_message_is_told_that_the_address_is_taken(directory: Directory) -> None:
+    await directory.tenant("acme")
+    ana = await directory.person("acme", "ana")
+    changes = {"addresses": ["ana@acme.example", "ana@home.example"]}
+    async with directory.database.begin() as tx:
+        await on_message_received(tx, [message("ana@home.example", "Ana")])
+        racing = asyncio.create_task(
+            directory.call("acme/admin", "PATCH", f"/v1/people/{ana.person_id}", changes, match=1)
+        )
+        await asyncio.sleep(0.2)
+        assert not racing.done()
+    assert (await racing).status_code == 409
+    assert (await directory.call("acme/admin", "GET", f"/v1/people/{ana.person_id}")).json()["version"] == 1
 
 
 async def test_several_instances_at_once_make_each_person_once_and_tell_of_each_change_once(
