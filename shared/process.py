@@ -19,7 +19,7 @@ import socket
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import structlog
 import uvloop
@@ -28,7 +28,7 @@ from shared import crash, log
 from shared.settings import ServiceSettings, SettingsError, refuse
 
 if TYPE_CHECKING:
-    from shared.host import Host
+    from shared.host import Build, Host
 
 CONFIGURATION = 2
 """Exit status when the environment or the command line is wrong."""
@@ -92,8 +92,8 @@ def printable(settings: Sequence[ServiceSettings]) -> str:
     return json.dumps({one.SERVICE: json.loads(one.printable()) for one in settings}, indent=2)
 
 
-def _build(name: str) -> Callable[[ServiceSettings], Any]:
-    build: Callable[[ServiceSettings], Any] = importlib.import_module(f"services.{name}.app").build
+def _build(name: str) -> Build:
+    build: Build = importlib.import_module(f"services.{name}.app").build
     return build
 
 
@@ -114,8 +114,16 @@ def _listen(settings: ServiceSettings) -> socket.socket:
     return listener
 
 
-async def serve(settings: Sequence[ServiceSettings], *, stop: asyncio.Event | None = None) -> int:
-    """Run the services until a signal, `stop` or a failure, then drain; the exit status."""
+async def serve(
+    settings: Sequence[ServiceSettings],
+    *,
+    stop: asyncio.Event | None = None,
+    build: Callable[[str], Build] | None = None,
+) -> int:
+    """Run the services until a signal, `stop` or a failure, then drain; the exit status.
+
+    `build` gives each service's build function by its name; without it that is `services.<name>.app.build`.
+    """
     from shared.health import Heartbeat  # noqa: PLC0415 - after logging is set up
     from shared.host import Host  # noqa: PLC0415 - loads FastStream, uvicorn and the services
 
@@ -125,7 +133,9 @@ async def serve(settings: Sequence[ServiceSettings], *, stop: asyncio.Event | No
         listeners = [_listen(one) for one in settings]
     except SettingsError as error:
         _refuse(error)
-    hosts = [Host(one, _build(one.SERVICE), heartbeat) for one in settings]
+    # For the lines of the process as a whole; each host binds its own name over it.
+    structlog.contextvars.bind_contextvars(service="+".join(one.SERVICE for one in settings))
+    hosts = [Host(one, (build or _build)(one.SERVICE), heartbeat) for one in settings]
     with _signals(stop):
         beating = asyncio.create_task(heartbeat.run(), name="heartbeat")
         serving = [
@@ -164,8 +174,10 @@ async def _drain(hosts: Sequence[Host], serving: Sequence[asyncio.Task[None]], s
     _, late = await asyncio.wait(serving, timeout=seconds + HARD_STOP / 2)
     for server in late:
         server.cancel()
-    guard.cancel()
     complete = not late and all(host.drained_in_time for host in hosts)
+    if complete:
+        # Otherwise it stays armed: what could not be cancelled would keep the event loop from closing.
+        guard.cancel()
     logger.log(logging.INFO if complete else logging.ERROR, "stopped", complete=complete)
     return complete
 
