@@ -43,7 +43,7 @@ def routes(desk: Desk) -> Router:
         request: Request,
         principal: Annotated[Principal, requires(Permission.TICKET_CREATE)],
         new: NewTicket,
-        key: IdempotencyKey = None,
+        idempotency_key: IdempotencyKey = None,
     ) -> Response:
         """Open a ticket: agents for a requester, customers for themselves. Answers when it is committed."""
         pack = await desk.pack(principal.tenant_id)
@@ -53,14 +53,14 @@ def routes(desk: Desk) -> Router:
             known = await agents.queues(desk.database, principal.tenant_id) | {pack.assignment.default_queue}
             if new.queue not in known:
                 raise invalid(["queue"], f"one of {', '.join(sorted(known))}")
-        source = f"{principal.account}:{key or uuid4().hex}"
+        source = f"{principal.account}:{idempotency_key or uuid4().hex}"
         message_id = ids.message_id(principal.tenant_id, "tickets", source)
         body = await body_of(desk, principal.tenant_id, new.text)
 
         async def once(tx: Tx) -> Response:
             print_ = fingerprint(request, principal)
-            if key is not None:
-                stored = await idempotency.begin(tx, principal.tenant_id, key, print_)
+            if idempotency_key is not None:
+                stored = await idempotency.begin(tx, principal.tenant_id, idempotency_key, print_)
                 if stored is not None:
                     return stored.response()
             message = MessageReceived(
@@ -90,8 +90,10 @@ def routes(desk: Desk) -> Router:
                 raise AssertionError("the ticket was just stored")
             headers = {"ETag": etag(ticket.version), "Location": f"/v1/tickets/{ticket_id}"}
             answer = to_json(view(ticket))
-            if key is not None:
-                await idempotency.store(tx, principal.tenant_id, key, print_, status=201, body=answer, headers=headers)
+            if idempotency_key is not None:
+                await idempotency.store(
+                    tx, principal.tenant_id, idempotency_key, print_, status=201, body=answer, headers=headers
+                )
             return Response(answer, 201, headers, "application/json")
 
         # Before the transaction: reserving needs a connection of its own, and one that waits for another would starve.

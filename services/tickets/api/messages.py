@@ -51,7 +51,12 @@ def routes(desk: Desk) -> Router:
 
     @router.post("/v1/tickets/{ticket}/messages", status_code=201, response_model=MessageView, responses=problems(409))
     async def add_message(
-        request: Request, principal: CurrentPrincipal, ticket: str, *, new: NewMessage, key: IdempotencyKey = None
+        request: Request,
+        principal: CurrentPrincipal,
+        ticket: str,
+        *,
+        new: NewMessage,
+        idempotency_key: IdempotencyKey = None,
     ) -> Response:
         """Answer in public or leave an internal note."""
         internal = new.visibility == "internal"
@@ -60,7 +65,9 @@ def routes(desk: Desk) -> Router:
             # Before the body is stored anywhere, and again under the lock.
             await visible(desk, principal, ticket, permission)
         body = await body_of(desk, principal.tenant_id, new.text)
-        identity = ids.message_id(principal.tenant_id, "tickets", f"{principal.account}:{ticket}:{key or uuid4().hex}")
+        identity = ids.message_id(
+            principal.tenant_id, "tickets", f"{principal.account}:{ticket}:{idempotency_key or uuid4().hex}"
+        )
 
         async def decide(one: Change) -> None:
             side = _side(principal, one)
@@ -83,7 +90,7 @@ def routes(desk: Desk) -> Router:
             one.body = message_view(work.ticket.message_count, message)
 
         return await change(
-            desk, request, principal, ticket, permission=permission, decide=decide, answer=_nothing, key=key
+            desk, request, principal, ticket, permission=permission, decide=decide, answer=_nothing, key=idempotency_key
         )
 
     return router

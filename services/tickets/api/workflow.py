@@ -34,7 +34,11 @@ def routes(desk: Desk) -> Router:
 
     @router.post("/v1/tickets/{ticket}/transitions", response_model=TicketView, responses=problems(409, 412))
     async def move_ticket(
-        request: Request, principal: CurrentPrincipal, ticket: str, wanted: NewTransition, key: IdempotencyKey = None
+        request: Request,
+        principal: CurrentPrincipal,
+        ticket: str,
+        wanted: NewTransition,
+        idempotency_key: IdempotencyKey = None,
     ) -> Response:
         """Move the ticket; what is missing is named. If-Match is honoured when given."""
 
@@ -62,12 +66,16 @@ def routes(desk: Desk) -> Router:
             decide=decide,
             answer=_view,
             version=_given(request),
-            key=key,
+            key=idempotency_key,
         )
 
     @router.post("/v1/tickets/{ticket}/assignment", response_model=TicketView, responses=problems(409, 412))
     async def assign_ticket(
-        request: Request, principal: CurrentPrincipal, ticket: str, wanted: NewAssignment, key: IdempotencyKey = None
+        request: Request,
+        principal: CurrentPrincipal,
+        ticket: str,
+        wanted: NewAssignment,
+        idempotency_key: IdempotencyKey = None,
     ) -> Response:
         """Give the ticket to an agent with room, or back to its queue. If-Match is honoured when given."""
 
@@ -103,7 +111,7 @@ def routes(desk: Desk) -> Router:
             decide=decide,
             answer=_view,
             version=_given(request),
-            key=key,
+            key=idempotency_key,
         )
 
     return router

@@ -17,6 +17,7 @@ import httpx2
 import orjson
 import pytest
 import yaml
+from typing_extensions import override
 
 from services.tickets import api
 from services.tickets.api.desk import Desk
@@ -62,6 +63,12 @@ class Relay:
 
     def wake(self) -> None:
         self.woken += 1
+
+    def attach(self) -> None:
+        """Nobody waits for it."""
+
+    def detach(self) -> None:
+        """Nobody waits for it."""
 
 
 def person(local: str, tenant: str = "acme") -> UUID:
@@ -302,6 +309,7 @@ class Credentials(FixedCredentials):
     def add(self, one: Caller) -> None:
         self._extra = {**getattr(self, "_extra", {}), one.credential.credential_id: one.credential}
 
+    @override
     async def get(self, credential_id: str) -> Any:
         return getattr(self, "_extra", {}).get(credential_id)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from itertools import pairwise
 from uuid import uuid4
 
 import orjson
@@ -194,8 +195,8 @@ async def test_automatic_mail_changes_neither_state_nor_clocks(service: Service)
     (state,) = await service.published("ticket.state")
     assert "opened" not in {entry["kind"] for entry in state["ledger"]}
 
-    await service.handle(reply(opened, automatic=True))
     before = await service.one("SELECT ledger_count FROM ticket")
+    await service.handle(reply(opened, automatic=True))
     assert await service.one("SELECT ledger_count FROM ticket") == before
     person_writes = reply(opened)
     await service.handle(person_writes)
@@ -248,7 +249,7 @@ async def test_merges_are_followed_to_their_end(service: Service) -> None:
     await service.tenant()
     chain = [message() for _ in range(3)]
     await service.handle(*chain)
-    for source, target in zip(chain, chain[1:], strict=False):
+    for source, target in pairwise(chain):
         await service.rows(
             "UPDATE ticket SET merged_into = $2, active = false WHERE id = $1", ticket_id(source), ticket_id(target)
         )
