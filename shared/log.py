@@ -29,7 +29,9 @@ _HUSHED = r"pass(?:word|wd|phrase)?|secret|api[_-]?key|access[_-]?token|token|au
 _SECRET_KEY = re.compile(rf"(?:^|[_-])(?:{_HUSHED})$", re.IGNORECASE)
 _USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s'\"<>]*@", re.IGNORECASE)
 _BEARER = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
-_ASSIGNED = re.compile(rf"(?<![A-Za-z])((?:{_HUSHED})['\"]?\s*[=:]\s*b?['\"]?)(?!\[)[^\s'\",;&)}}\]]+", re.IGNORECASE)
+_ASSIGNED = re.compile(
+    rf"(?<![A-Za-z])((?:{_HUSHED})['\"]?\s*[=:]\s*(?:b(?=['\"]))?['\"]?)(?!\[)[^\s'\",;&)}}\]]+", re.IGNORECASE
+)
 _SIGNED = re.compile(r"\beyJ[\w-]{4,}\.[\w-]+(?:\.[\w-]*)?")
 _KEY = re.compile(r"\b(?:dw[a-z]{0,4}|sk|pk|ghp|xox[abp])[_-][A-Za-z0-9_-]{16,}\b")
 _RANDOM = re.compile(r"(?<![\w-])(?=[\w-]*[a-z])(?=[\w-]*[A-Z])(?=[\w-]*\d)[\w-]{40,}={0,2}(?![\w-])", re.ASCII)

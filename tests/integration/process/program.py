@@ -64,7 +64,7 @@ class Demo:
         except asyncio.CancelledError:
             if mode == "drains":
                 await asyncio.sleep(1.0)
-                print("drained", flush=True)
+                structlog.get_logger("demo").info("drained")
             elif mode == "hangs":
                 await self.hang()
             raise
@@ -83,7 +83,7 @@ class Demo:
             ours.info("message", sender=CANARY, nested={"to": [f"Bird <{CANARY}>", CANARY.encode()], CANARY: n})
             theirs.error("cannot send to %s", CANARY)
         try:
-            raise ValueError(f"bad address {CANARY}")
+            int(CANARY)
         except ValueError:
             ours.exception("failed")
             theirs.exception("failed %s", CANARY)
