@@ -17,8 +17,8 @@ CREATE TABLE inbox_default PARTITION OF inbox DEFAULT;
 -- What follows makes tables later on, under the role that runs this now: it keeps that right by its own name.
 GRANT CREATE ON SCHEMA public TO CURRENT_USER;
 
--- Makes the weeks from `keep_days` ago to five weeks ahead, drops older ones; the data role may call it although it
--- may not change the schema. Uses the database's clock with its test offset, like ce_time does.
+-- Makes the weeks from last week to five weeks ahead, drops those older than `keep_days`; the data role may call it
+-- although it may not change the schema. Uses the database's clock with its test offset, like ce_time does.
 CREATE FUNCTION inbox_maintain(keep_days integer) RETURNS TABLE (made integer, dropped integer)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
@@ -33,7 +33,7 @@ BEGIN
     made := 0;
     dropped := 0;
     PERFORM pg_advisory_xact_lock(hashtext('deskwire.inbox_maintain'));
-    FOR week IN SELECT generate_series(oldest, today + 35, interval '7 days')::date LOOP
+    FOR week IN SELECT generate_series(date_trunc('week', today - 7)::date, today + 35, interval '7 days')::date LOOP
         part := 'inbox_' || to_char(week, 'YYYYMMDD');
         CONTINUE WHEN to_regclass('public.' || part) IS NOT NULL;
         -- Made apart and then attached: that locks out no insert into the other weeks. Rows of this week that went
