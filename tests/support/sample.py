@@ -77,7 +77,7 @@ def sample(
     @router.post("/notes", status_code=202)
     async def take(
         request: Request,
-        notes: list[Note],
+        notes: Annotated[list[Note], Field(max_length=1000)],
         principal: Annotated[Principal, requires(Permission.MESSAGE_SUBMIT)],
         idempotency_key: IdempotencyKey = None,
     ) -> Kept:
@@ -144,6 +144,8 @@ def sample(
                     return stored.response()
             count = await tx.fetchval("INSERT INTO effect (subject) VALUES ($1) RETURNING id", note.subject)
             await tx.execute("SELECT pg_sleep($1)", note.weight / 1000)
+            if note.text == "fail":
+                raise ConnectionResetError
             kept = Kept(count=count, instance=correlation(request))
             if idempotency_key is not None:
                 await idempotency.store(
