@@ -1,0 +1,86 @@
+-- Written by `deskwire schema` from the migrations; change those.
+
+CREATE TABLE inbound (
+    place text NOT NULL,
+    tenant_id text NOT NULL,
+    catch_all boolean NOT NULL,
+    claimed_at timestamp with time zone NOT NULL,
+    CONSTRAINT inbound_pkey PRIMARY KEY (place, tenant_id)
+);
+CREATE INDEX inbound_tenant ON inbound USING btree (tenant_id);
+COMMENT ON COLUMN inbound.catch_all IS 'every address of the domain, not only replies by token';
+COMMENT ON COLUMN inbound.place IS 'a whole address, or a domain';
+
+CREATE TABLE message (
+    message_id uuid NOT NULL,
+    tenant_id text NOT NULL,
+    conversation_id uuid NOT NULL,
+    ticket_id uuid,
+    channel text NOT NULL,
+    person_id uuid NOT NULL,
+    submitter text NOT NULL,
+    external_id text,
+    fingerprint bytea NOT NULL,
+    accounts text[] NOT NULL DEFAULT '{}'::text[],
+    parent text NOT NULL,
+    parent_message_id uuid,
+    automatic boolean NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    payload bytea,
+    original_sha256 bytea,
+    original_size bigint,
+    original_type text,
+    CONSTRAINT message_pkey PRIMARY KEY (message_id)
+);
+CREATE INDEX message_ticket ON message USING btree (ticket_id) WHERE (ticket_id IS NOT NULL);
+COMMENT ON COLUMN message.accounts IS 'our addresses that it came to';
+COMMENT ON COLUMN message.conversation_id IS 'the message that began it';
+COMMENT ON COLUMN message.fingerprint IS 'tells a repetition from another content under the same id';
+COMMENT ON COLUMN message.payload IS 'the original of a message by API; larger originals are blobs';
+COMMENT ON COLUMN message.submitter IS 'the account that handed it in; empty for mail';
+COMMENT ON COLUMN message.ticket_id IS 'the ticket it opens when it joins none; null when its parent is known';
+
+CREATE TABLE message_blob (
+    tenant_id text NOT NULL,
+    message_id uuid NOT NULL,
+    sha256 bytea NOT NULL,
+    CONSTRAINT message_blob_pkey PRIMARY KEY (tenant_id, message_id, sha256)
+);
+CREATE INDEX message_blob_sha256 ON message_blob USING btree (tenant_id, sha256);
+
+CREATE INDEX outbox_tenant ON outbox USING btree (tenant, id);
+
+CREATE TABLE quarantine (
+    message_id uuid NOT NULL,
+    tenant_id text NOT NULL,
+    channel text NOT NULL,
+    reason text NOT NULL,
+    quarantined_at timestamp with time zone NOT NULL,
+    replayed_at timestamp with time zone,
+    replayed_as uuid,
+    CONSTRAINT quarantine_pkey PRIMARY KEY (message_id)
+);
+CREATE INDEX quarantine_open ON quarantine USING btree (tenant_id, quarantined_at, message_id) WHERE (replayed_at IS NULL);
+
+CREATE TABLE thread (
+    tenant_id text NOT NULL,
+    key bytea NOT NULL,
+    message_id uuid,
+    conversation_id uuid NOT NULL,
+    seen_at timestamp with time zone NOT NULL,
+    CONSTRAINT thread_pkey PRIMARY KEY (tenant_id, key)
+);
+
+CREATE TABLE upload (
+    upload_id uuid NOT NULL,
+    tenant_id text NOT NULL,
+    account text NOT NULL,
+    filename text NOT NULL,
+    sha256 bytea NOT NULL,
+    size bigint NOT NULL,
+    media_type text NOT NULL,
+    uploaded_at timestamp with time zone NOT NULL,
+    CONSTRAINT upload_pkey PRIMARY KEY (upload_id)
+);
+CREATE INDEX upload_age ON upload USING btree (uploaded_at);
+COMMENT ON COLUMN upload.account IS 'who sent it; only they may attach it';
