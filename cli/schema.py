@@ -54,11 +54,11 @@ async def schemas(admin: str) -> dict[Path, str]:
 async def _read(admin: str, service: str, migrations: list[migrate.Migration]) -> catalog.Objects:
     """Apply migrations to a database made for it, and read what came of them."""
     name = f"schema_{service.replace('-', '_')}_{secrets.token_hex(4)}"
-    administrating = await asyncpg.connect(admin, timeout=5, command_timeout=60)
+    administrating = await asyncpg.connect(admin, timeout=5, command_timeout=300)
     try:
         await administrating.execute(f"CREATE DATABASE {quoted(name)}")
         try:
-            connection = await asyncpg.connect(address(admin, name), timeout=5, command_timeout=60)
+            connection = await asyncpg.connect(address(admin, name), timeout=5, command_timeout=300)
             try:
                 for migration in migrations:
                     async with connection.transaction():

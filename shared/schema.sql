@@ -53,7 +53,7 @@ CREATE TABLE replica (
     version bigint,
     event_time timestamp with time zone NOT NULL,
     partition integer NOT NULL,
-    offset bigint NOT NULL,
+    "offset" bigint NOT NULL,
     CONSTRAINT replica_pkey PRIMARY KEY (topic, key, type)
 );
 
@@ -141,7 +141,7 @@ CREATE TABLE waiting (
     key text NOT NULL,
     topic text NOT NULL,
     partition integer NOT NULL,
-    offset bigint NOT NULL,
+    "offset" bigint NOT NULL,
     record_ms bigint NOT NULL,
     payload bytea,
     headers bytea NOT NULL,

@@ -93,7 +93,7 @@ CREATE TABLE person_address (
     tenant_id text NOT NULL,
     address text NOT NULL,
     person_id uuid NOT NULL,
-    position smallint NOT NULL DEFAULT 1,
+    "position" smallint NOT NULL DEFAULT 1,
     domain text GENERATED ALWAYS AS (
 CASE
     WHEN (strpos(address, '@'::text) > 0) THEN reverse(split_part(reverse(address), '@'::text, 1))

@@ -50,7 +50,7 @@ CREATE TABLE message (
     message_id uuid NOT NULL,
     tenant_id text NOT NULL,
     ticket_id uuid NOT NULL,
-    position integer NOT NULL,
+    "position" integer NOT NULL,
     author_kind text NOT NULL,
     author_id uuid,
     visibility text NOT NULL,
