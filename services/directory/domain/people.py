@@ -85,15 +85,12 @@ class Sighting:
     tenant_id: str
     address: str
     """Normalised."""
+    person_id: UUID
+    """As ingest computed it from the address; who they are when nobody else has the address."""
     name: str
     """As the message calls them; empty when it does not, or cannot be believed."""
     cause: Received[Any]
     """The message that first named them, or first knew their name."""
-
-    @property
-    def key(self) -> Key:
-        """Who they are when nobody else has the address."""
-        return self.tenant_id, ids.person_id(self.tenant_id, self.address)
 
 
 def sightings(batch: Sequence[Received[MessageReceived]]) -> list[Sighting]:
@@ -113,7 +110,11 @@ def sightings(batch: Sequence[Received[MessageReceived]]) -> list[Sighting]:
             known = found.get((message.tenant_id, address))
             if known is None or (name and not known.name):
                 found[message.tenant_id, address] = Sighting(
-                    tenant_id=message.tenant_id, address=address, name=name, cause=received
+                    tenant_id=message.tenant_id,
+                    address=address,
+                    person_id=participant.person_id,
+                    name=name,
+                    cause=received,
                 )
     return [found[key] for key in sorted(found)]
 

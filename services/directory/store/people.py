@@ -80,7 +80,7 @@ async def see(tx: Tx, seen: Sequence[Sighting]) -> list[Key]:
         SEE,
         [sighting.tenant_id for sighting in seen],
         [sighting.address for sighting in seen],
-        [sighting.key[1] for sighting in seen],
+        [sighting.person_id for sighting in seen],
         [sighting.name for sighting in seen],
         tx.instant,
     )
