@@ -1,0 +1,99 @@
+"""A process stopped until another has taken over, then woken: what it does again is a repeat, and harmless."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import Counter
+
+import asyncpg
+import pytest
+
+from tests.integration.faults.conftest import SEED, MakeLab
+from tests.support.databases import ScratchDatabases
+from tests.support.faults.contracts import ANSWERED, SCHEMA
+from tests.support.faults.lab import Lab, Worker, traffic
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.engines
+
+
+async def downstream(lab: Lab, databases: ScratchDatabases) -> str:
+    """Start a service that reads what the one under fault publishes; its database, for an administrator."""
+    url = await databases.create("mechanism")
+    connection = await asyncpg.connect(databases.admin(url))
+    try:
+        await connection.execute(SCHEMA)
+    finally:
+        await connection.close()
+    await lab.start(role="downstream", database_url=url)
+    return databases.admin(url)
+
+
+async def stopped_at(lab: Lab, point: str, passage: int) -> Worker:
+    """A leader that has stopped itself at a crash point, with what it was about to do in its hands."""
+    zombie = await lab.start(stop_at=f"{point}:{passage}")
+    for _ in range(40):
+        await lab.send(traffic(lab.random, 15, 4))
+        if await zombie.stopped():
+            return zombie
+        await asyncio.sleep(0.3)
+    raise AssertionError(f"{point} was not reached\n{lab.logs()}")
+
+
+async def applied(admin_url: str) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(admin_url)
+    try:
+        return await connection.fetch("SELECT key, ce_id FROM effect ORDER BY id")
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("point", "repeats"),
+    [("relay.before_produce", True), ("relay.after_produce", True), ("bus.before_commit", False)],
+)
+async def test_a_stopped_leader_that_wakes_after_its_successor_changes_nothing(
+    point: str, repeats: bool, make_lab: MakeLab, databases: ScratchDatabases
+) -> None:
+    lab = await make_lab(point)
+    sink = await downstream(lab, databases)
+    zombie = await stopped_at(lab, point, lab.random.randint(2, 4))
+    former = await lab.leader()
+    await lab.start()
+
+    async def succeeded() -> bool:
+        leader = await lab.leader()
+        return leader is not None and leader != former
+
+    await eventually(succeeded, within=40, what="another leader")
+    await lab.send(traffic(lab.random, 15, 4))
+    await lab.verify()
+    before = len((await lab.look()).outputs)
+    assert await zombie.stopped(), "it was meant to sleep until now"
+    zombie.signal(signal.SIGCONT)
+    await lab.send(traffic(lab.random, 15, 4))
+    found = await lab.verify()
+    answers = [output for output in found.outputs if output.topic == ANSWERED.name]
+    distinct = {output.id for output in answers}
+    if repeats:
+        assert len(answers) > len(distinct), "it repeated nothing: this run proves nothing"
+        assert len(answers) > before
+    assert zombie.process.returncode is None, "the woken process ended"
+
+    async def counted() -> bool:
+        return len(await applied(sink)) >= len(distinct)
+
+    await eventually(counted, what="every answer counted downstream")
+    rows = await applied(sink)
+    counts = Counter(str(row["ce_id"]) for row in rows)
+    assert {identity: n for identity, n in counts.items() if n > 1} == {}
+    assert set(counts) == distinct
+    first: dict[str, list[str]] = {}
+    for output in answers:
+        if output.id not in first.setdefault(output.key, []):
+            first[output.key].append(output.id)
+    given: dict[str, list[str]] = {}
+    for row in rows:
+        given.setdefault(row["key"], []).append(str(row["ce_id"]))
+    assert given == first, f"order downstream differs; seed {SEED}"
