@@ -1,0 +1,68 @@
+"""One installation for all scenarios that leave it whole; a tenant of its own for each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.desk import Desk, open_desk
+from tests.support.engines import Engines
+from tests.support.installation import Installation
+from tests.support.tap import Tap
+
+FULL = os.environ.get("DESKWIRE_DOSE") == "full"
+
+
+@pytest.fixture(scope="session")
+async def installation(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
+    """Four services, one process each, on the engines of the suite."""
+    made = Installation(engines, tmp_path_factory.mktemp("installation"))
+    try:
+        await made.start()
+        yield made
+    finally:
+        await made.stop()
+
+
+@pytest.fixture(scope="session")
+async def tap(installation: Installation) -> AsyncIterator[Tap]:
+    """Everything the installation has published."""
+    made = Tap(installation.engines.kafka_url, installation.prefix)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def open_tenant(installation: Installation, tap: Tap) -> AsyncIterator[Callable[[str], Awaitable[Desk]]]:
+    """What makes further desks: `await open_tenant("other")`."""
+    made: list[Desk] = []
+
+    async def make(name: str) -> Desk:
+        desk = await open_desk(installation, tap, name)
+        made.append(desk)
+        return desk
+
+    yield make
+    for desk in made:
+        await desk.close()
+
+
+@pytest.fixture
+async def desk(open_tenant: Callable[[str], Awaitable[Desk]]) -> Desk:
+    """A tenant that no other test knows."""
+    return await open_tenant("desk")
+
+
+@pytest.fixture
+def dose() -> Callable[[int, int], int]:
+    """`dose(usual, full)`: how much of something this run tries."""
+    return lambda usual, full: full if FULL else usual
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of this test's own."""
+    return tmp_path
