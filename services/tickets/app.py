@@ -76,7 +76,6 @@ async def build(settings: Settings) -> Service:
         numbers=numbers,
         wake=relay.wake,
         cursor=Cursor(master),
-        blobs=None,
         draw=os.urandom,
     )
     app = api.build(settings, desk, Authenticator(ReplicaCredentials(replica)))

@@ -55,7 +55,7 @@ def routes(desk: Desk) -> Router:
                 raise invalid(["queue"], f"one of {', '.join(sorted(known))}")
         source = f"{principal.account}:{idempotency_key or uuid4().hex}"
         message_id = ids.message_id(principal.tenant_id, "tickets", source)
-        body = await body_of(desk, principal.tenant_id, new.text)
+        body = body_of(new.text)
 
         async def once(tx: Tx) -> Response:
             print_ = fingerprint(request, principal)

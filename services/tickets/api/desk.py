@@ -33,8 +33,6 @@ ATTEMPTS = 10
 """How often a change is run again at once when the database saw a conflict."""
 _NUMBER = re.compile(r"[A-Z]{2,8}-\d{4}-\d{1,19}")
 
-Put = Callable[[str, bytes], Awaitable[Any]]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
@@ -47,7 +45,6 @@ class Desk:
     wake: Callable[[], None]
     """Tells the relay that something was committed."""
     cursor: Cursor
-    blobs: Put | None
     draw: audit.Draw
 
     async def pack(self, tenant: str, tx: Tx | None = None) -> Pack:

@@ -15,7 +15,7 @@ from shared.http import SingleLine
 
 Subject = Annotated[SingleLine, StringConstraints(min_length=1, max_length=MAX_SUBJECT)]
 Word = Annotated[SingleLine, StringConstraints(max_length=64)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=500_000)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=32_768)]
 Tag = Annotated[SingleLine, StringConstraints(min_length=1, max_length=40)]
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 Address = Annotated[SingleLine, StringConstraints(min_length=1, max_length=320)]

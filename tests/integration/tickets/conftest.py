@@ -293,7 +293,7 @@ def reply(to: MessageReceived, sender: str = "rita", **more: Any) -> MessageRece
         tenant=to.tenant_id,
         parent="known",
         parent_message_id=to.message_id,
-        conversation_id=to.conversation_id,
+        conversation_id=more.pop("conversation_id", to.conversation_id),
         **more,
     )
 
@@ -346,7 +346,6 @@ async def build(engines: Engines, databases: ScratchDatabases, url: str) -> Serv
         numbers=numbers,
         wake=relay.wake,
         cursor=Cursor(MASTER),
-        blobs=None,
         draw=os.urandom,
     )
     credentials = Credentials()
