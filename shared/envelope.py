@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Generic, TypeVar
 from uuid import UUID
 
 from shared.contracts.event import Event, EventT
@@ -16,15 +16,17 @@ from shared.contracts.event import Event, EventT
 if TYPE_CHECKING:
     from shared.db import Tx
 
+EventT_co = TypeVar("EventT_co", bound=Event, covariant=True)
+
 MAX_HOPS = 16
 """An event caused by a longer chain than this is parked instead of handled (a loop)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Received(Generic[EventT]):
+class Received(Generic[EventT_co]):
     """One event as it arrived, decoded and validated."""
 
-    event: EventT
+    event: EventT_co
     id: UUID
     """CloudEvents id: stable over every redelivery and replay."""
     type: str

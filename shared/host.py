@@ -269,8 +269,7 @@ async def _endless(loop: Loop) -> None:
 
 def _registry_of(service: Service | None) -> CollectorRegistry | None:
     """The registry of the service's metrics, if it brought any."""
-    registry: CollectorRegistry | None = getattr(getattr(service, "metrics", None), "registry", None)
-    return registry
+    return None if service is None or service.metrics is None else service.metrics.registry
 
 
 def engine_of(error: BaseException) -> str | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from shared.metrics import Metrics
     from shared.settings import ServiceSettings
 
 
@@ -40,6 +41,8 @@ class Service:
     loops: Sequence[Loop] = ()
     checks: Sequence[Check] = ()
     openapi: Callable[[], Mapping[str, Any]] | None = None
+    metrics: Metrics | None = None
+    """What `/metrics` shows beside the process's own figures."""
     start: Sequence[Callable[[], Awaitable[None]]] = ()
     """Run in order before the loops."""
     stop: Sequence[Callable[[], Awaitable[None]]] = field(default=())

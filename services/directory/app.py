@@ -18,7 +18,7 @@ from shared.contracts.message import MessageReceived
 from shared.db import Database
 from shared.http import Cursor
 from shared.relay import Relay
-from shared.service import Service
+from shared.service import Check, Service
 from shared.settings import master_key
 
 ROUTES: tuple[Route[MessageReceived], ...] = (Route(MESSAGE_RECEIVED, handlers.on_message_received),)
@@ -45,7 +45,8 @@ async def build(settings: Settings) -> Service:
         settings=settings,
         routes=app,
         loops=[*bus.loops(), *relay.loops(), tasks.upkeep(database, relay.wake)],
-        checks=[*bus.checks(), *relay.checks()],
+        checks=[*bus.checks(), *relay.checks(), Check(name="postgresql", ready=database.ping)],
+        metrics=metrics,
         openapi=app.openapi,
         start=[sign],
         stop=[database.close],

@@ -90,6 +90,7 @@ async def build(settings: Settings) -> Service:
         routes=routes,
         loops=[*loops, idempotency.purge_loop(database)],
         checks=checks,
+        metrics=metrics,
         openapi=routes.openapi,
         stop=[parser.close, database.close],
     )

@@ -91,6 +91,7 @@ async def build(settings: Settings) -> Service:
             idempotency.purge_loop(database),
         ],
         checks=[*bus.checks(), *relay.checks(), *replica.checks(), *timers.checks()],
+        metrics=metrics,
         openapi=app.openapi,
         start=[partial(fired.start, database)],
         stop=[database.close],
