@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 from typing_extensions import override
 
-from shared import admin, log
+from shared import admin, log, metrics
 from shared.db import is_connection_failure
 from shared.health import SHARED_FOR, Health, Heartbeat, Missing, Progress, failing, respond
 
@@ -145,9 +145,7 @@ class Host:
         """The service's series and what the process knows of it."""
         from prometheus_client import generate_latest  # noqa: PLC0415 - only when scraped
 
-        own = generate_latest(self._registry)
-        service = _registry_of(self._service)
-        return own if service is None else own + generate_latest(service)
+        return generate_latest(self._registry) + generate_latest(metrics.for_service(self.name).registry)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -172,8 +170,7 @@ class Host:
                 await self._patiently("start", hook)
             self.health.checks = service.checks
             self.health.obstacle = None
-            registry = _registry_of(service)
-            self.health.progress = None if registry is None else Progress(registry)
+            self.health.progress = Progress(metrics.for_service(self.name).registry)
             self._tasks = [
                 asyncio.create_task(self._watch(), name=f"{self.name} watch"),
                 asyncio.create_task(self._open_when_replicated(service)),
@@ -265,11 +262,6 @@ async def _first_failure(tasks: Sequence[asyncio.Task[None]]) -> None:
 async def _endless(loop: Loop) -> None:
     await loop.run()
     raise LoopEndedError(loop.name)
-
-
-def _registry_of(service: Service | None) -> CollectorRegistry | None:
-    """The registry of the service's metrics, if it brought any."""
-    return None if service is None or service.metrics is None else service.metrics.registry
 
 
 def engine_of(error: BaseException) -> str | None:
