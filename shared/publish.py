@@ -75,7 +75,7 @@ class Publisher:
         return [*self._missing, *self._looking]
 
     async def publish(self, rows: Sequence[OutboxRow], alive: Callable[[], Awaitable[None]]) -> Published:
-        """Send `rows` in order per partition; what the broker has when this returns.
+        """Send `rows` in order per partition; what the broker has when this returns. Without rows, only connect.
 
         `alive` is called every second while waiting, and what it raises ends the wait: a relay that has lost its
         leadership stops. Never raises for the broker: that is in `failed`.
@@ -213,6 +213,14 @@ class Publisher:
         batch = BatchBuilder(kafka.DEAD_LETTER_BYTES, 0, is_transactional=False)
         batch.append(timestamp=stamp, key=row.key, value=row.payload, headers=outbox.unpack(row.headers, self._source))
         return batch
+
+    async def ping(self, timeout: float = 2.0) -> None:
+        """Prove that the broker answers this producer. Raises KafkaError or TimeoutError."""
+        producer = self._producer
+        if producer is None:
+            raise TimeoutError("not connected")
+        async with asyncio.timeout(timeout):
+            await producer.client.fetch_all_metadata()
 
     async def discard(self) -> None:
         """Throw the producer away; the next round makes another."""

@@ -138,8 +138,14 @@ class Relay:
     async def _ready(self) -> None:
         if self._session is None or self._session.is_closed():
             raise NotReadyError("postgresql: the relay has no session")
-        if self._leader and self._failure is not None:
+        if not self._leader:
+            return
+        if self._failure is not None:
             raise NotReadyError(f"kafka: {self._failure}")
+        try:
+            await self._publisher.ping()
+        except Exception as error:
+            raise NotReadyError(f"kafka: no broker of {self._settings.kafka_url} answers") from error
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -200,6 +206,8 @@ class Relay:
         self._full_at = 0.0
         logger.info("relay elected")
         await session.add_listener(CHANNEL, self._notified)
+        # Connected before there is anything to send, so that readiness can tell whether the broker answers.
+        self._failure = (await self._publisher.publish([], lambda: _alive(session))).failed
         failures = 0
         while True:
             sent = await self._round(session)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -25,7 +26,7 @@ class Offsets:
         self._consumer = consumer
         self._next: dict[TopicPartition, int] = {}
         self._dirty = asyncio.Event()
-        self._committing = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
 
     def handled(self, partition: TopicPartition, offset: int) -> None:
         """Everything of `partition` up to `offset` is handled."""
@@ -45,14 +46,19 @@ class Offsets:
             await self.flush()
 
     async def flush(self, timeout: float = 5.0) -> None:
-        """Commit what is handled; failures are left to the next time, or to whoever takes the partitions over."""
-        try:
-            async with asyncio.timeout(timeout), self._committing:
-                await self._commit()
-        except (KafkaError, IllegalStateError, TimeoutError) as error:
-            logger.info("offsets not committed", extra={"error": type(error).__name__})
-            if self._next:
-                self._dirty.set()
+        """Commit what is handled; failures are left to the next time, or to whoever takes the partitions over.
+
+        A commit that takes longer than `timeout` seconds goes on by itself: cutting one off makes the client complain
+        of its answer.
+        """
+        until = time.monotonic() + timeout
+        if self._task is not None and not self._task.done():
+            await asyncio.wait({self._task}, timeout=timeout)
+            if not self._task.done():
+                return
+        if self._next:
+            self._task = asyncio.create_task(self._commit(), name="commit")
+            await asyncio.wait({self._task}, timeout=max(0.0, until - time.monotonic()))
 
     async def _commit(self) -> None:
         consumer = self._consumer()
@@ -61,7 +67,13 @@ class Offsets:
         if not told or consumer is None:
             return
         crash.point("bus.before_offset_commit")
-        await consumer.commit(told)
+        try:
+            await consumer.commit(told)
+        except (KafkaError, IllegalStateError, TimeoutError) as error:
+            logger.info("offsets not committed", extra={"error": type(error).__name__})
+            if self._next:
+                self._dirty.set()
+            return
         crash.point("bus.after_offset_commit")
         for partition, offset in told.items():
             if self._next.get(partition) == offset:
