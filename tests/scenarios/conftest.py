@@ -37,7 +37,7 @@ async def tap(installation: Installation) -> AsyncIterator[Tap]:
 
 @pytest.fixture
 async def open_tenant(installation: Installation, tap: Tap) -> AsyncIterator[Callable[[str], Awaitable[Desk]]]:
-    """What makes further desks: `await open_tenant("other")`."""
+    """A maker of further desks, called with a name."""
     made: list[Desk] = []
 
     async def make(name: str) -> Desk:
