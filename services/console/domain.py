@@ -19,23 +19,18 @@ class Rule:
 
 PATHS: tuple[Rule, ...] = (
     Rule("/v1/messages", "ingest", "Submit messages from any channel."),
+    Rule("/v1/attachments", "ingest", "Files that messages refer to."),
     Rule("/v1/quarantine", "ingest", "Messages that could not be read."),
-    Rule("/v1/channels", "ingest", "Channel accounts."),
     Rule("/v1/tickets", "tickets", "Tickets, their conversation, state and audit."),
-    Rule("/v1/queues", "tickets", "Queues and their load."),
     Rule("/v1/tenants", "directory", "Tenants."),
     Rule("/v1/organisations", "directory", "Organisations of requesters."),
-    Rule("/v1/people", "directory", "Requesters and agents."),
-    Rule("/v1/requesters", "directory", "Requesters."),
-    Rule("/v1/agents", "directory", "Agents, their skills and availability."),
-    Rule("/v1/teams", "directory", "Teams."),
-    Rule("/v1/contracts", "directory", "Support contracts and tiers."),
+    Rule("/v1/people", "directory", "Requesters and agents, their skills and availability."),
+    Rule("/v1/teams", "directory", "Teams and the queues they serve."),
     Rule("/v1/policies", "directory", "Policy packs: validate, diff, publish, roll back."),
-    Rule("/v1/credentials", "directory", "API keys and signing keys."),
     Rule("/v1/api-keys", "directory", "API keys."),
     Rule("/v1/tokens", "directory", "Short-lived tokens."),
-    Rule("/v1/audit", "directory", "Changes made by administrators."),
-    Rule("/.well-known/jwks.json", "directory", "Public signing keys."),
+    Rule("/v1/signing-keys", "directory", "Keys that sign tokens."),
+    Rule("/.well-known/jwks.json", "directory", "Their public halves."),
 )
 """The one path table. A new service adds its lines here and its address to the settings."""
 

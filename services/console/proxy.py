@@ -95,9 +95,10 @@ class Proxy:
                     "headers": domain.pass_back((name.lower(), value) for name, value in response.headers.raw),
                 }
             )
-            async for chunk in response.aiter_raw():
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            if "content-length" in response.headers:
+                await _pass(response, send)
+            else:
+                await _pass_while_listened_to(response, receive, send)
         finally:
             await response.aclose()
 
@@ -120,7 +121,10 @@ class Proxy:
             if self._key is not None:
                 headers.append((CLIENT_HEADER, signed(self._key, client[0])))
         names = {name for name, _ in scope["headers"]}
-        has_body = b"transfer-encoding" in names or given.get(b"content-length", b"0") != b"0"
+        declared = given.get(b"content-length", b"0")
+        if not declared.isdigit() or len(declared) > 15 or int(declared) > self._settings.upload_bytes:
+            raise self._too_large()
+        has_body = b"transfer-encoding" in names or declared != b"0"
         if has_body and b"content-length" not in given:
             headers.append((b"transfer-encoding", b"chunked"))
         raw_path = scope.get("raw_path") or scope["path"].encode()
@@ -148,12 +152,15 @@ class Proxy:
             chunk = message.get("body", b"")
             size += len(chunk)
             if size > self._settings.upload_bytes:
-                limit = self._settings.upload_bytes
-                raise Problem(413, "body-too-large", "Body too large", f"At most {limit} bytes are taken here.")
+                raise self._too_large()
             if chunk:
                 yield chunk
             if not message.get("more_body", False):
                 return
+
+    def _too_large(self) -> Problem:
+        limit = self._settings.upload_bytes
+        return Problem(413, "body-too-large", "Body too large", f"At most {limit} bytes are taken here.")
 
     async def _answer(self, service: str, request: httpx2.Request, method: str) -> httpx2.Response:
         """The service's answer, its body not yet read. A safe request is sent again once on a connection gone stale."""
@@ -174,6 +181,30 @@ class Proxy:
                 raise _away(service, 504, "did not answer in time") from error
             except httpx2.HTTPError as error:
                 raise _away(service, 502, "gave no readable answer") from error
+
+
+async def _pass(response: httpx2.Response, send: Send) -> None:
+    async for chunk in response.aiter_raw():
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _pass_while_listened_to(response: httpx2.Response, receive: Receive, send: Send) -> None:
+    """Pass a stream without a known end, until the client leaves: nobody else would tell the service to stop."""
+
+    async def left() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    passing, leaving = asyncio.create_task(_pass(response, send)), asyncio.create_task(left())
+    try:
+        await asyncio.wait({passing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if passing.done():
+            passing.result()
+    finally:
+        for task in (passing, leaving):
+            task.cancel()
+        await asyncio.wait({passing, leaving})
 
 
 _TITLES: Mapping[int, tuple[str, str]] = {
