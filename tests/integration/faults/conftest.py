@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Protocol
 
 import asyncpg
 import pytest
@@ -81,3 +83,54 @@ async def close(lab: Lab) -> None:
     """End its processes, delete its topics."""
     await lab.stop()
     await delete_topics(lab.kafka_url, lab.prefix)
+
+
+class Case(Protocol):
+    """One of several runs of the same shape, most of which is waiting: for sessions to expire, for leases to end."""
+
+    @property
+    def name(self) -> str:
+        """For people, and for the topics' prefix."""
+
+    @property
+    def seed(self) -> int:
+        """What its random choices come from."""
+
+    async def play(self, lab: Lab, databases: ScratchDatabases) -> None:
+        """Do it, and raise what is wrong."""
+
+
+AT_ONCE = 5
+
+
+@pytest.fixture(scope="module")
+async def side_by_side(
+    request: pytest.FixtureRequest,
+    engines: Engines,
+    databases: ScratchDatabases,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Mapping[str, asyncio.Task[None]]]:
+    """Every case of this module that was asked for (a parameter named `case`), a few at a time; by name."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(case: Case) -> None:
+        async with gate:
+            print(f"FAULTS_SEED={case.seed}")  # noqa: T201 - captured, shown on failure
+            folder = tmp_path_factory.mktemp("case")
+            lab = await new_lab(engines, databases, folder, case.name, kafka_url=engines.kafka_url, seed=case.seed)
+            try:
+                await case.play(lab, databases)
+            finally:
+                await close(lab)
+
+    here = [item for item in request.session.items if item.path == request.node.path]
+    cases: dict[str, Case] = {}
+    for item in here:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if "case" in parameters:
+            cases[parameters["case"].name] = parameters["case"]
+    tasks = {name: asyncio.create_task(one(case), name=name) for name, case in cases.items()}
+    yield tasks
+    for task in tasks.values():
+        task.cancel()
+    await asyncio.gather(*tasks.values(), return_exceptions=True)

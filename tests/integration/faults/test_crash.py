@@ -9,62 +9,61 @@ import asyncio
 import random
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from shared import crash
-from tests.integration.faults.conftest import SEED, close, new_lab
+from tests.integration.faults.conftest import SEED
 from tests.support.databases import ROOT, ScratchDatabases
-from tests.support.engines import Engines
 from tests.support.faults.lab import Lab, Sent, asked, rule, traffic
 
 pytestmark = pytest.mark.engines
 
 PARTS = "bus,relay,timers,tasks,replica"
-AT_ONCE = 4
 WAVES = 40
 
 
 @dataclass(frozen=True)
-class Run:
+class Kill:
     """One process killed at one point, the n-th time it passes it."""
 
     point: str
     passage: int
     seed: int
 
+    @property
+    def name(self) -> str:
+        """Which point, which passage."""
+        return f"{self.point}-{self.passage}-{self.seed}"
 
-def planned(point: str, seed: int) -> Run:
+    async def play(self, lab: Lab, databases: ScratchDatabases) -> None:
+        """Send until the process dies, start another, hold everything against the journal."""
+        del databases
+        worker = await lab.start(parts=PARTS, crash_at=f"{self.point}:{self.passage}")
+        for wave in range(WAVES):
+            await lab.send(_wave(lab.random, wave))
+            try:
+                await asyncio.wait_for(worker.process.wait(), 1.0)
+            except TimeoutError:
+                continue
+            break
+        assert worker.hit == [self.point], f"{self.point} was not reached in {WAVES} waves\n{lab.logs()}"
+        assert worker.process.returncode == -9
+        await lab.send(_wave(lab.random, WAVES))
+        await lab.start(parts=PARTS)
+        await lab.verify()
+
+
+def planned(point: str, seed: int) -> Kill:
     """The passage is drawn from the seed, so that different seeds kill at different moments."""
-    return Run(point, random.Random(f"{seed} {point}").randint(1, 4), seed)
+    return Kill(point, random.Random(f"{seed} {point}").randint(1, 4), seed)
 
 
 SHORT = [planned(point, SEED) for point in crash.POINTS]
 FULL = [planned(point, SEED + n) for n in range(1, 31) for point in crash.POINTS]
-
-
-def _id(run: Run) -> str:
-    return f"{run.point}-{run.passage}-{run.seed}"
-
-
-async def killed_and_restarted(lab: Lab, run: Run) -> None:
-    """Send until the process dies, start another, hold everything against the journal."""
-    worker = await lab.start(parts=PARTS, crash_at=f"{run.point}:{run.passage}")
-    for wave in range(WAVES):
-        await lab.send(_wave(lab.random, wave))
-        try:
-            await asyncio.wait_for(worker.process.wait(), 1.0)
-        except TimeoutError:
-            continue
-        break
-    assert worker.hit == [run.point], f"{run.point} was not reached in {WAVES} waves\n{lab.logs()}"
-    assert worker.process.returncode == -9
-    await lab.send(_wave(lab.random, WAVES))
-    await lab.start(parts=PARTS)
-    await lab.verify()
 
 
 def _wave(randomness: random.Random, wave: int) -> list[Sent]:
@@ -81,48 +80,19 @@ def _wave(randomness: random.Random, wave: int) -> list[Sent]:
     ]
 
 
-@pytest.fixture(scope="module")
-async def runs(
-    request: pytest.FixtureRequest, engines: Engines, databases: ScratchDatabases, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Mapping[Run, asyncio.Task[None]]]:
-    """Every run that was asked for, a few at a time."""
-    gate = asyncio.Semaphore(AT_ONCE)
-
-    async def one(run: Run) -> None:
-        async with gate:
-            folder = tmp_path_factory.mktemp("crash")
-            name = f"crash-{run.point}"
-            lab = await new_lab(engines, databases, folder, name, kafka_url=engines.kafka_url, seed=run.seed)
-            try:
-                await killed_and_restarted(lab, run)
-            finally:
-                await close(lab)
-
-    wanted: list[Run] = []
-    for item in request.session.items:
-        parameters = getattr(getattr(item, "callspec", None), "params", {})
-        if isinstance(parameters.get("run"), Run):
-            wanted.append(parameters["run"])
-    tasks = {run: asyncio.create_task(one(run), name=_id(run)) for run in wanted}
-    yield tasks
-    for task in tasks.values():
-        task.cancel()
-    await asyncio.gather(*tasks.values(), return_exceptions=True)
-
-
-@pytest.mark.parametrize("run", SHORT, ids=_id)
+@pytest.mark.parametrize("case", SHORT, ids=lambda case: case.name)
 async def test_killed_at_any_point_nothing_is_lost_or_done_twice(
-    run: Run, runs: Mapping[Run, asyncio.Task[None]]
+    case: Kill, side_by_side: Mapping[str, asyncio.Task[None]]
 ) -> None:
-    await runs[run]
+    await side_by_side[case.name]
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("run", FULL, ids=_id)
+@pytest.mark.parametrize("case", FULL, ids=lambda case: case.name)
 async def test_killed_thirty_times_at_each_point_nothing_is_lost_or_done_twice(
-    run: Run, runs: Mapping[Run, asyncio.Task[None]]
+    case: Kill, side_by_side: Mapping[str, asyncio.Task[None]]
 ) -> None:
-    await runs[run]
+    await side_by_side[case.name]
 
 
 def test_the_points_listed_are_the_points_in_the_source() -> None:

@@ -89,14 +89,15 @@ async def test_older_states_and_facts_of_other_keys_in_any_order_end_in_the_newe
 
 @pytest.mark.parametrize("seconds", [SHORT, pytest.param(FULL, marks=pytest.mark.soak)])
 async def test_instances_come_and_go_every_few_seconds_and_nothing_is_lost(lab: Lab, seconds: float) -> None:
-    every = 2.5 if seconds == SHORT else 5.0
-    await lab.start(batch_pause=0.02)
+    every = 1.5 if seconds == SHORT else 5.0
+    await (await lab.start(batch_pause=0.02)).joined()
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
     sending = asyncio.create_task(_send_until(lab, until))
     gone = 0
     while loop.time() < until:
         other = await lab.start(batch_pause=0.02)
+        await other.joined()
         await asyncio.sleep(every)
         assert await other.terminate() == 0
         gone += 1

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import asyncpg
 import pytest
 
-from tests.integration.faults.conftest import SEED, MakeLab
+from tests.integration.faults.conftest import SEED
 from tests.support.databases import ScratchDatabases
 from tests.support.faults.contracts import ANSWERED, SCHEMA
 from tests.support.faults.lab import Lab, Worker, traffic
+from tests.support.faults.world import Output
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.engines
@@ -49,37 +52,49 @@ async def applied(admin_url: str) -> list[asyncpg.Record]:
         await connection.close()
 
 
-@pytest.mark.parametrize(
-    ("point", "repeats"),
-    [("relay.before_produce", True), ("relay.after_produce", True), ("bus.before_commit", False)],
-)
-async def test_a_stopped_leader_that_wakes_after_its_successor_changes_nothing(
-    point: str, repeats: bool, make_lab: MakeLab, databases: ScratchDatabases
-) -> None:
-    lab = await make_lab(point)
-    sink = await downstream(lab, databases)
-    zombie = await stopped_at(lab, point, lab.random.randint(2, 4))
-    former = await lab.leader()
-    await lab.start()
+@dataclass(frozen=True)
+class Sleep:
+    """A leader stopped at one point."""
 
-    async def succeeded() -> bool:
-        leader = await lab.leader()
-        return leader is not None and leader != former
+    point: str
+    repeats: bool
+    """Whether it must do something again when it wakes."""
+    seed: int
 
-    await eventually(succeeded, within=40, what="another leader")
-    await lab.send(traffic(lab.random, 15, 4))
-    await lab.verify()
-    before = len((await lab.look()).outputs)
-    assert await zombie.stopped(), "it was meant to sleep until now"
-    zombie.signal(signal.SIGCONT)
-    await lab.send(traffic(lab.random, 15, 4))
-    found = await lab.verify()
-    answers = [output for output in found.outputs if output.topic == ANSWERED.name]
+    @property
+    def name(self) -> str:
+        """Which point."""
+        return f"{self.point}-{self.seed}"
+
+    async def play(self, lab: Lab, databases: ScratchDatabases) -> None:
+        """Stop it, let another take over, wake it, compare everything here and downstream."""
+        sink = await downstream(lab, databases)
+        zombie = await stopped_at(lab, self.point, lab.random.randint(2, 4))
+        former = await lab.leader()
+        await lab.start()
+
+        async def succeeded() -> bool:
+            leader = await lab.leader()
+            return leader is not None and leader != former
+
+        await eventually(succeeded, within=40, what="another leader")
+        await lab.send(traffic(lab.random, 15, 4))
+        before = len((await lab.verify()).outputs)
+        assert await zombie.stopped(), "it was meant to sleep until now"
+        zombie.signal(signal.SIGCONT)
+        await lab.send(traffic(lab.random, 15, 4))
+        found = await lab.verify()
+        answers = [output for output in found.outputs if output.topic == ANSWERED.name]
+        if self.repeats:
+            assert len(answers) > len({output.id for output in answers}), "it repeated nothing: a proof of nothing"
+            assert len(answers) > before
+        assert zombie.process.returncode is None, "the woken process ended"
+        await _same_downstream(sink, answers)
+
+
+async def _same_downstream(sink: str, answers: Sequence[Output]) -> None:
+    """Whoever reads the answers counts each once, in the order in which they first appeared."""
     distinct = {output.id for output in answers}
-    if repeats:
-        assert len(answers) > len(distinct), "it repeated nothing: this run proves nothing"
-        assert len(answers) > before
-    assert zombie.process.returncode is None, "the woken process ended"
 
     async def counted() -> bool:
         return len(await applied(sink)) >= len(distinct)
@@ -96,4 +111,24 @@ async def test_a_stopped_leader_that_wakes_after_its_successor_changes_nothing(
     given: dict[str, list[str]] = {}
     for row in rows:
         given.setdefault(row["key"], []).append(str(row["ce_id"]))
-    assert given == first, f"order downstream differs; seed {SEED}"
+    assert given == first
+
+
+POINTS = (("relay.before_produce", True), ("relay.after_produce", True), ("bus.before_commit", False))
+SHORT = [Sleep(point, repeats, SEED) for point, repeats in POINTS]
+FULL = [Sleep(point, repeats, SEED + n) for n in range(1, 11) for point, repeats in POINTS]
+
+
+@pytest.mark.parametrize("case", SHORT, ids=lambda case: case.name)
+async def test_a_stopped_leader_that_wakes_after_its_successor_changes_nothing(
+    case: Sleep, side_by_side: Mapping[str, asyncio.Task[None]]
+) -> None:
+    await side_by_side[case.name]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("case", FULL, ids=lambda case: case.name)
+async def test_ten_times_a_leader_is_stopped_and_woken_and_changes_nothing(
+    case: Sleep, side_by_side: Mapping[str, asyncio.Task[None]]
+) -> None:
+    await side_by_side[case.name]

@@ -116,7 +116,7 @@ def _compared(what: str, wanted: Sequence[str], given: Sequence[str]) -> Iterato
 
 def _letters(entries: Sequence[Entry], found: World) -> Iterator[str]:
     """Each malformed record once, with where it came from and why; nothing else."""
-    wanted = {entry.place: entry for entry in entries if entry.expected == "dead"}
+    wanted = {entry.place: entry for entry in entries if entry.expected == "dead" and entry.outcome == "ok"}
     counts = Counter((one.topic, one.partition, one.offset) for one in found.letters)
     reasons = {(one.topic, one.partition, one.offset): one.reason for one in found.letters}
     for place, entry in wanted.items():
@@ -130,7 +130,7 @@ def _letters(entries: Sequence[Entry], found: World) -> Iterator[str]:
 
 def _waiting(entries: Sequence[Entry], found: World) -> Iterator[str]:
     """Exactly what should wait does."""
-    wanted = {entry.place for entry in entries if entry.expected == "away"}
+    wanted = {entry.place for entry in entries if entry.expected == "away" and entry.outcome == "ok"}
     counts = Counter((topic, partition, offset) for topic, partition, offset, _ in found.waiting)
     for place in sorted(wanted):
         if counts[place] != 1:
@@ -223,7 +223,7 @@ def _offsets(entries: Sequence[Entry], found: World, *, settled: bool) -> Iterat
     letters = {(one.topic, one.partition, one.offset) for one in found.letters}
     published = not found.outbox
     for entry in entries:
-        if entry.topic in FACTS and entry.offset < found.committed.get((entry.topic, entry.partition), 0):
+        if entry.outcome == "ok" and entry.topic in FACTS and entry.offset < found.committed.get((entry.topic, entry.partition), 0):
             handled = entry.id in applied or entry.place in away or (entry.place in letters or not published)
             if not handled:
                 yield f"{entry.place}: below the committed offset and not handled ({entry.id})"

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from shared.contracts.event import Event
 from tests.support.databases import ROOT
@@ -127,6 +127,15 @@ class Worker:
             await self.kill()
             raise
 
+    async def joined(self, within: float = 30.0) -> None:
+        """Wait until it is a member of its group."""
+
+        async def assigned() -> bool:
+            assert self.process.returncode is None, f"{self.name} ended with {self.process.returncode}"
+            return "partitions assigned" in self.log.read_text()
+
+        await eventually(assigned, within=within, what=f"{self.name} in its group")
+
     async def stopped(self) -> bool:
         """Whether it has been stopped by SIGSTOP."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
@@ -235,7 +244,9 @@ class Lab:
             )
             try:
                 told = await future
-            except KafkaError:
+            except KafkaError as error:
+                if isinstance(error, MessageSizeTooLargeError):
+                    raise
                 entries.append(replace(entry, outcome="info"))
             else:
                 entries.append(replace(entry, partition=told.partition, offset=told.offset))
