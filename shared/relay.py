@@ -15,7 +15,8 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -58,9 +59,10 @@ _SELECT_FAIR = """
         SELECT (SELECT o.tenant FROM outbox o WHERE o.tenant > t.tenant ORDER BY o.tenant LIMIT 1)
         FROM tenants t WHERE t.tenant IS NOT NULL
     )
-    SELECT r.*, t.tenant FROM tenants t CROSS JOIN LATERAL (
+    SELECT r.*, t.tenant FROM tenants t LEFT JOIN unnest($3::text[], $4::int[]) AS p (tenant, quota) USING (tenant)
+    CROSS JOIN LATERAL (
         SELECT id, topic, key, payload, headers, created_at FROM outbox o
-        WHERE o.tenant = t.tenant AND o.topic <> ALL ($1::text[]) ORDER BY o.id LIMIT $2
+        WHERE o.tenant = t.tenant AND o.topic <> ALL ($1::text[]) ORDER BY o.id LIMIT least(p.quota, $2)
     ) r WHERE t.tenant IS NOT NULL
 """
 
@@ -77,7 +79,9 @@ class Relay:
     """Publishes one service's outbox.
 
     `fair=True` releases tenants in turn; such a service makes the index `CREATE INDEX outbox_tenant ON outbox
-    (tenant, id)` in its own migrations. Cancelling the loop sends what is left, within the service's drain time.
+    (tenant, id)` in its own migrations. With `tenant_rate` (events per second) each tenant's flood also stays in the
+    table instead of filling the topic faster than its readers take it, where a neighbour's event would come after it.
+    Cancelling the loop sends what is left, within the service's drain time.
     """
 
     def __init__(
@@ -87,12 +91,14 @@ class Relay:
         *,
         metrics: Metrics | None = None,
         fair: bool = False,
+        tenant_rate: int | None = None,
         beat: Beat | None = None,
     ) -> None:
         self._settings = settings
         self._database = database
         self._metrics = metrics or Metrics(settings.SERVICE)
         self._fair = fair
+        self._pace = Pace(tenant_rate) if tenant_rate is not None else None
         self._beat = beat
         self._publisher = Publisher(settings)
         self._woken = asyncio.Event()
@@ -220,7 +226,7 @@ class Relay:
             if not sent:
                 if self._finished:
                     return
-                await self._waited(POLL)
+                await self._waited(POLL if self._pace is None else self._pace.rest(POLL))
 
     def _notified(self, *_: object) -> None:
         self._woken.set()
@@ -273,8 +279,12 @@ class Relay:
         missing = self._publisher.unavailable()
         if self._fair:
             quota = max(self._limit // max(self._tenants, 1), 20)
-            found = await session.fetch(_SELECT_FAIR, missing, quota)
-            self._tenants = len({row["tenant"] for row in found})
+            held = self._pace.quotas() if self._pace is not None and not self._stopping else {}
+            found = await session.fetch(_SELECT_FAIR, missing, quota, list(held), list(held.values()))
+            taken = Counter(row["tenant"] for row in found)
+            self._tenants = len(taken)
+            if self._pace is not None:
+                self._pace.took(taken)
             return [OutboxRow(*row[:6]) for row in found]
         found = await session.fetch(_SELECT, self._low(), missing, self._limit)
         return [OutboxRow(*row) for row in found]
@@ -313,6 +323,33 @@ class Relay:
                 await session.close(timeout=2)
             if not session.is_closed():
                 session.terminate()
+
+
+class Pace:
+    """How many events of each tenant may go out now: `rate` a second, a second's worth at once."""
+
+    def __init__(self, rate: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._clock = clock
+        self._spent: dict[str, float] = {}
+        self._at = clock()
+
+    def quotas(self) -> dict[str, int]:
+        """What is left for tenants that sent lately; the others may send a second's worth."""
+        now = self._clock()
+        back = (now - self._at) * self._rate
+        self._at = now
+        self._spent = {tenant: spent - back for tenant, spent in self._spent.items() if spent > back}
+        return {tenant: max(0, int(self._rate - spent)) for tenant, spent in self._spent.items()}
+
+    def took(self, sent: Mapping[str, int]) -> None:
+        """These many of each tenant went out."""
+        for tenant, count in sent.items():
+            self._spent[tenant] = self._spent.get(tenant, 0.0) + count
+
+    def rest(self, longest: float) -> float:
+        """Seconds after which a tenant that has used up its share may go on."""
+        return min(longest, 0.02) if any(spent >= self._rate - 1 for spent in self._spent.values()) else longest
 
 
 async def _alive(session: Connection) -> None:

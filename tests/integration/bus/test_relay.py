@@ -51,15 +51,16 @@ async def empty(bench: Bench) -> None:
 class Alone:
     """A relay without a bus."""
 
-    def __init__(self, bench: Bench, *, fair: bool = False) -> None:
+    def __init__(self, bench: Bench, *, fair: bool = False, tenant_rate: int | None = None) -> None:
         self.bench = bench
         self.fair = fair
+        self.tenant_rate = tenant_rate
 
     async def __aenter__(self) -> Self:
         self.database = await Database.connect(self.bench.database_url, application="mechanism")
         conf = settings(self.bench.kafka_url, self.bench.database_url, self.bench.prefix)
         self.metrics = Metrics("mechanism")
-        self.relay = Relay(conf, self.database, metrics=self.metrics, fair=self.fair)
+        self.relay = Relay(conf, self.database, metrics=self.metrics, fair=self.fair, tenant_rate=self.tenant_rate)
         self.task = asyncio.create_task(self.work())
         return self
 
@@ -166,6 +167,31 @@ async def test_a_flood_of_one_tenant_does_not_stand_before_another(bench: Bench)
     await database.close()
     numbers = [number for thing, number in await published(bench) if thing == "flood"]
     assert numbers == list(range(20_000))
+
+
+async def test_the_backlog_of_a_paced_tenant_stays_in_the_table_and_its_neighbour_passes(bench: Bench) -> None:
+    await bench.rows("CREATE INDEX outbox_tenant ON outbox (tenant, id)")
+    async with Alone(bench, fair=True, tenant_rate=500) as one:
+        await write(one.database, one.relay, [told("flood", n, "big") for n in range(3000)])
+        began = time.monotonic()
+
+        async def some() -> bool:
+            return bool(await bench.value("SELECT count(*) FROM outbox") < 3000)
+
+        await eventually(some)
+        await write(one.database, one.relay, [told("emergency", 1, "small")])
+
+        async def out() -> bool:
+            return bool(await bench.value("SELECT count(*) FROM outbox WHERE tenant = 'small'") == 0)
+
+        await eventually(out)
+        left = await bench.value("SELECT count(*) FROM outbox")
+        assert left >= 3000 - 500 - 500 * (time.monotonic() - began) - 1, "faster than its pace"
+        await asyncio.sleep(1.0)
+        assert await bench.value("SELECT count(*) FROM outbox") < left - 300, "slower than its pace"
+        # A stopping process sends what is left without pace.
+        await one.stop()
+        assert await bench.value("SELECT count(*) FROM outbox") == 0
 
 
 async def test_a_transaction_that_commits_late_is_published_though_later_ids_went_before(bench: Bench) -> None:
