@@ -51,15 +51,20 @@ CREATE TABLE ticket (
 
 CREATE UNIQUE INDEX ticket_number ON ticket (tenant_id, number);
 -- Lists: one per leading filter, each ending in a sort and the id, so that a page costs the same at any size.
+-- The bulk export walks one tenant's tickets by id.
+CREATE INDEX ticket_export ON ticket (tenant_id, id);
 CREATE INDEX ticket_updated ON ticket (tenant_id, updated_at, id);
 CREATE INDEX ticket_created ON ticket (tenant_id, created_at, id);
 CREATE INDEX ticket_status ON ticket (tenant_id, status, updated_at, id);
 CREATE INDEX ticket_queue ON ticket (tenant_id, queue, updated_at, id);
 CREATE INDEX ticket_rank ON ticket (tenant_id, rank, created_at, id);
+-- Most tickets are closed: the open ones by urgency would otherwise be looked for among all of them.
+CREATE INDEX ticket_category ON ticket (tenant_id, category, rank, created_at, id);
 CREATE INDEX ticket_requester ON ticket (tenant_id, requester_id, updated_at, id);
 CREATE INDEX ticket_tags ON ticket USING gin (tags) WHERE tags <> '{}';
--- An agent's tickets, and with `active` their load.
-CREATE INDEX ticket_assignee ON ticket (tenant_id, assignee_id, active, updated_at, id) WHERE assignee_id IS NOT NULL;
+CREATE INDEX ticket_assignee ON ticket (tenant_id, assignee_id, updated_at, id) WHERE assignee_id IS NOT NULL;
+-- An agent's load.
+CREATE INDEX ticket_load ON ticket (tenant_id, assignee_id) WHERE active AND assignee_id IS NOT NULL;
 -- The queues' backlog, most urgent and oldest first.
 CREATE INDEX ticket_backlog ON ticket (tenant_id, queue, rank, created_at, id) WHERE active AND assignee_id IS NULL;
 CREATE INDEX ticket_awaited_parent ON ticket (awaited_parent_id) WHERE awaited_parent_id IS NOT NULL;
