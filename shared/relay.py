@@ -15,56 +15,29 @@ import contextlib
 import logging
 import random
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import asyncpg
 
 from shared import crash
+from shared.backlog import Backlog
 from shared.db import Database
 from shared.explain import explain
 from shared.health import NotReadyError
 from shared.metrics import Metrics
-from shared.publish import OutboxRow, Publisher
+from shared.publish import Publisher
 from shared.service import Check, Loop
 from shared.settings import ServiceSettings
 
-BATCH = 1000
-"""Rows per round, at most."""
-BATCH_BYTES = 4 * 1024 * 1024
-"""What a round may hold in memory, roughly: rows per round follow the size of those of the round before."""
 POLL = 0.5
 """Seconds after which the outbox is looked at although nobody woke the relay; also keeps its session from idling."""
-FULL_SCAN = 1.0
-"""Seconds between looks from the very first row. The others start a little below the last row sent (see `_low`)."""
-WINDOW = 5000
-"""Ids below the last one sent that are looked at every time: ids are drawn in another order than committed."""
 SILENCE = timedelta(seconds=5)
 CHANNEL = "deskwire_outbox"
 _LOCK = "deskwire.relay"
 _REPORT = 5.0
 _PAUSE_FIRST, _PAUSE_MOST = 0.1, 5.0
-
-_SELECT = """
-    SELECT id, topic, key, payload, headers, created_at FROM outbox
-    WHERE id > $1 AND topic <> ALL ($2::text[]) ORDER BY id LIMIT $3
-"""
-# Every tenant with something to send, its oldest rows up to a quota: a flood leaves in the same slices as a trickle.
-_SELECT_FAIR = """
-    WITH RECURSIVE tenants AS (
-        (SELECT tenant FROM outbox ORDER BY tenant LIMIT 1)
-        UNION ALL
-        SELECT (SELECT o.tenant FROM outbox o WHERE o.tenant > t.tenant ORDER BY o.tenant LIMIT 1)
-        FROM tenants t WHERE t.tenant IS NOT NULL
-    )
-    SELECT r.*, t.tenant FROM tenants t LEFT JOIN unnest($3::text[], $4::int[]) AS p (tenant, quota) USING (tenant)
-    CROSS JOIN LATERAL (
-        SELECT id, topic, key, payload, headers, created_at FROM outbox o
-        WHERE o.tenant = t.tenant AND o.topic <> ALL ($1::text[]) ORDER BY o.id LIMIT least(p.quota, $2)
-    ) r WHERE t.tenant IS NOT NULL
-"""
 
 logger = logging.getLogger(__name__)
 
@@ -97,8 +70,7 @@ class Relay:
         self._settings = settings
         self._database = database
         self._metrics = metrics or Metrics(settings.SERVICE)
-        self._fair = fair
-        self._pace = Pace(tenant_rate) if tenant_rate is not None else None
+        self._backlog = Backlog(fair=fair, tenant_rate=tenant_rate)
         self._beat = beat
         self._publisher = Publisher(settings)
         self._woken = asyncio.Event()
@@ -106,11 +78,7 @@ class Relay:
         self._leader = False
         self._users = 0
         self._stopping = False
-        self._last_id = 0
-        self._full_at = 0.0
         self._reported = 0.0
-        self._tenants = 1
-        self._limit = 200
         self._failure: str | None = None
 
     # --- what others call --------------------------------------------------------------------------------------------
@@ -209,7 +177,7 @@ class Relay:
                 return
         self._leader = True
         self._metrics.relay_leader.set(1)
-        self._full_at = 0.0
+        self._backlog.elected()
         logger.info("relay elected")
         await session.add_listener(CHANNEL, self._notified)
         # Connected before there is anything to send, so that readiness can tell whether the broker answers.
@@ -226,7 +194,7 @@ class Relay:
             if not sent:
                 if self._finished:
                     return
-                await self._waited(POLL if self._pace is None else self._pace.rest(POLL))
+                await self._waited(self._backlog.rest(POLL))
 
     def _notified(self, *_: object) -> None:
         self._woken.set()
@@ -251,19 +219,17 @@ class Relay:
     async def _round(self, session: Connection) -> int:
         """Read, produce, delete; how many rows were published."""
         self._woken.clear()
-        rows = await self._select(session)
+        rows = await self._backlog.read(session, passed_over=self._publisher.unavailable(), paced=not self._stopping)
         if not rows:
             self._failure = None
             return 0
-        held = sum(len(row.payload) for row in rows if row.payload is not None)
-        self._limit = max(10, min(self._limit * 2, BATCH, BATCH_BYTES * len(rows) // max(held, 1)))
         crash.point("relay.before_produce")
         published = await self._publisher.publish(rows, lambda: _alive(session))
         crash.point("relay.after_produce")
         if published.ids:
             await session.execute("DELETE FROM outbox WHERE id = ANY ($1::bigint[])", published.ids)
             crash.point("relay.after_delete")
-            self._last_id = max(self._last_id, published.ids[-1])
+            self._backlog.published(published.ids)
             self._metrics.relay_batch.observe(len(published.ids))
             self._metrics.relay_latency.observe(max(0.0, time.time() - rows[0].created_at.timestamp()))
         if published.missing:
@@ -274,31 +240,6 @@ class Relay:
                 logger.warning("not everything could be published", extra={"error": published.failed})
         self._failure = published.failed
         return len(published.ids)
-
-    async def _select(self, session: Connection) -> list[OutboxRow]:
-        missing = self._publisher.unavailable()
-        if self._fair:
-            quota = max(self._limit // max(self._tenants, 1), 20)
-            held = self._pace.quotas() if self._pace is not None and not self._stopping else {}
-            found = await session.fetch(_SELECT_FAIR, missing, quota, list(held), list(held.values()))
-            taken = Counter(row["tenant"] for row in found)
-            self._tenants = len(taken)
-            if self._pace is not None:
-                self._pace.took(taken)
-            return [OutboxRow(*row[:6]) for row in found]
-        found = await session.fetch(_SELECT, self._low(), missing, self._limit)
-        return [OutboxRow(*row) for row in found]
-
-    def _low(self) -> int:
-        """Where to begin: a hint that saves walking over rows just deleted and not yet vacuumed.
-
-        Only a hint, because ids are drawn before their transaction commits: every second the look is from the start.
-        """
-        now = time.monotonic()
-        if now - self._full_at >= FULL_SCAN:
-            self._full_at = now
-            return 0
-        return max(0, self._last_id - WINDOW)
 
     async def _between(self, session: Connection) -> None:
         """Between rounds: the watermark's hook, and every few seconds the metrics."""
@@ -323,33 +264,6 @@ class Relay:
                 await session.close(timeout=2)
             if not session.is_closed():
                 session.terminate()
-
-
-class Pace:
-    """How many events of each tenant may go out now: `rate` a second, a second's worth at once."""
-
-    def __init__(self, rate: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate = rate
-        self._clock = clock
-        self._spent: dict[str, float] = {}
-        self._at = clock()
-
-    def quotas(self) -> dict[str, int]:
-        """What is left for tenants that sent lately; the others may send a second's worth."""
-        now = self._clock()
-        back = (now - self._at) * self._rate
-        self._at = now
-        self._spent = {tenant: spent - back for tenant, spent in self._spent.items() if spent > back}
-        return {tenant: max(0, int(self._rate - spent)) for tenant, spent in self._spent.items()}
-
-    def took(self, sent: Mapping[str, int]) -> None:
-        """These many of each tenant went out."""
-        for tenant, count in sent.items():
-            self._spent[tenant] = self._spent.get(tenant, 0.0) + count
-
-    def rest(self, longest: float) -> float:
-        """Seconds after which a tenant that has used up its share may go on."""
-        return min(longest, 0.02) if any(spent >= self._rate - 1 for spent in self._spent.values()) else longest
 
 
 async def _alive(session: Connection) -> None:

@@ -13,16 +13,17 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from shared import crash, inbox, outbox, waiting
 from shared.bus import dead
+from shared.bus.account import Account
 from shared.bus.breaker import Breaker
 from shared.bus.decode import Item, Kind
+from shared.bus.diversion import Diversion, divert_strangers, waiting_row
 from shared.bus.route import BoundRoute
 from shared.db import STATEMENT_TIMEOUT, Database, Tx, is_connection_failure, is_retryable
-from shared.envelope import MAX_HOPS, Answer, Delete, Emit, NotYet
+from shared.envelope import Answer, Delete, Emit, NotYet
 from shared.explain import explain
 from shared.metrics import Metrics
 
@@ -61,17 +62,6 @@ class _StrangersError(Exception):
         self.items = items
 
 
-@dataclass(slots=True)
-class _Diversion:
-    """From which place in the batch the events of a key are put away, and why."""
-
-    position: int
-    reason: waiting.Reason
-    missing: tuple[str, str] | None = None
-    error: str | None = None
-    attempts: int = 0
-
-
 class Runner:
     """Runs batches of one service against its database."""
 
@@ -91,13 +81,14 @@ class Runner:
         self._relay = relay
         self._metrics = metrics
         self._breaker = breaker
+        self._account = Account(metrics, breaker)
 
     async def run(self, items: Sequence[Item], done: Callable[[Sequence[Item]], None], abandon: asyncio.Event) -> None:
         """Handle `items`; `done` is told of each part that is committed, in arrival order.
 
         Returns early when the breaker trips. Raises AbandonedError when `abandon` is set while it would pause.
         """
-        diverted: dict[str, _Diversion] = {}
+        diverted: dict[str, Diversion] = {}
         work = deque([items])
         alone = 0
         pauses = 0
@@ -110,7 +101,7 @@ class Runner:
                 self._divert_not_yet(part, signal.answers, diverted)
                 continue
             except _StrangersError as signal:
-                _divert_strangers(signal.items, diverted)
+                divert_strangers(signal.items, diverted)
                 continue
             except Exception as error:  # noqa: BLE001 - whatever a handler raises is judged here
                 if is_retryable(error) and pauses < 20:
@@ -143,7 +134,7 @@ class Runner:
             if abandon.is_set() and work:
                 raise AbandonedError
 
-    async def _transaction(self, part: Sequence[Item], diverted: dict[str, _Diversion]) -> None:
+    async def _transaction(self, part: Sequence[Item], diverted: dict[str, Diversion]) -> None:
         """Inbox, handlers and outbox of `part`; raises _NotYetError when a handler says so."""
         live: list[Item] = []
         put_away: list[Item] = []
@@ -180,7 +171,7 @@ class Runner:
         crash.point("bus.after_commit")
         if rows:
             self._relay.wake()
-        self._account(part, with_id, put_away, heads)
+        self._account.settle(part, with_id, put_away, heads)
 
     async def _handle(self, tx: Tx, live: Sequence[Item], fresh: Sequence[Item]) -> list[outbox.Row]:
         """Every route's handler with its new events, in order; the rows to publish."""
@@ -217,12 +208,12 @@ class Runner:
         ]
         return rows
 
-    async def _put_away(self, tx: Tx, items: list[Item], diverted: dict[str, _Diversion]) -> list[waiting.Waiting]:
+    async def _put_away(self, tx: Tx, items: list[Item], diverted: dict[str, Diversion]) -> list[waiting.Waiting]:
         """Rows for events that may not go on now; those that head their key."""
         items.sort(key=lambda item: item.position)
-        return await waiting.append(tx, self._service, [_row(item, diverted.get(item.key)) for item in items])
+        return await waiting.append(tx, self._service, [waiting_row(item, diverted.get(item.key)) for item in items])
 
-    def _divert_not_yet(self, part: Sequence[Item], answers: Sequence[NotYet], diverted: dict[str, _Diversion]) -> None:
+    def _divert_not_yet(self, part: Sequence[Item], answers: Sequence[NotYet], diverted: dict[str, Diversion]) -> None:
         """The earliest NotYet of each key decides for that key."""
         places = {(item.route.name, item.record.partition, item.record.offset): item for item in part}
         for answer in answers:
@@ -234,9 +225,9 @@ class Runner:
                 continue
             known = diverted.get(item.key)
             if known is None or item.position < known.position:
-                diverted[item.key] = _Diversion(item.position, "not_yet", (answer.missing_kind, answer.missing_id))
+                diverted[item.key] = Diversion(item.position, "not_yet", (answer.missing_kind, answer.missing_id))
 
-    def _divert_poison(self, item: Item, error: BaseException, diverted: dict[str, _Diversion]) -> None:
+    def _divert_poison(self, item: Item, error: BaseException, diverted: dict[str, Diversion]) -> None:
         told = explain(error)
         logger.error(
             "event cannot be handled",
@@ -251,7 +242,7 @@ class Runner:
             # A dead letter that cannot be written: there is no key to park, and going on would lose it.
             self._breaker.trip(f"a dead letter of {item.route.name} cannot be written: {told}")
             return
-        diverted[item.key] = _Diversion(item.position, "poison", error=told, attempts=ALONE)
+        diverted[item.key] = Diversion(item.position, "poison", error=told, attempts=ALONE)
 
     async def _is_transient(self, error: BaseException, elapsed: float) -> bool:
         """Whether the database failed rather than the handler.
@@ -281,49 +272,6 @@ class Runner:
             return
         raise AbandonedError
 
-    def _account(
-        self,
-        part: Sequence[Item],
-        fresh: Sequence[Item],
-        put_away: Sequence[Item],
-        heads: Sequence[waiting.Waiting],
-    ) -> None:
-        """Metrics, log lines and the breaker, after the commit."""
-        metrics = self._metrics
-        facts = sum(item.inbox_id is not None for item in part)
-        if not put_away and len(fresh) == facts and all(item.kind is not Kind.MALFORMED for item in part):
-            self._breaker.good(len(part))
-            for name, count in _by_topic(part).items():
-                metrics.events(name, "handled").inc(count)
-            return
-        parked = {(head.topic, head.partition, head.offset): head for head in heads}
-        new = {id(item) for item in fresh}
-        away = {id(item) for item in put_away}
-        for item in part:
-            name = item.route.name
-            where = {"topic": name, "partition": item.record.partition, "offset": item.record.offset}
-            if id(item) in away:
-                head = parked.get((name, item.record.partition, item.record.offset))
-                if head is not None and head.reason in {"poison", "hops"}:
-                    metrics.events(name, "parked").inc()
-                    self._breaker.bad()
-                    logger.error(
-                        "key parked", extra={**where, "key": item.key, "reason": head.reason, "error": head.error}
-                    )
-                else:
-                    metrics.events(name, "waiting").inc()
-            elif id(item) not in new and not item.route.compacted:
-                metrics.events(name, "duplicate").inc()
-                self._breaker.good(1)
-            elif item.kind is Kind.MALFORMED:
-                metrics.events(name, "dead").inc()
-                metrics.dead_letters(name, item.reason).inc()
-                self._breaker.bad()
-                logger.error("dead letter", extra={**where, "reason": item.reason, "error": item.error})
-            else:
-                metrics.events(name, "handled").inc()
-                self._breaker.good(1)
-
 
 def _distinct(items: Sequence[Item]) -> list[Item]:
     """Items the inbox knows, each id once: a repeat within the batch is a duplicate like any other."""
@@ -335,43 +283,3 @@ def _distinct(items: Sequence[Item]) -> list[Item]:
             seen.add(identity)
             found.append(item)
     return found
-
-
-def _divert_strangers(items: Sequence[Item], diverted: dict[str, _Diversion]) -> None:
-    """Put away from here on: a newer type until a release knows it, a loop until a person decides."""
-    for item in items:
-        known = diverted.get(item.key)
-        if known is not None and known.position <= item.position:
-            continue
-        if item.kind is Kind.NEWER_TYPE:
-            diverted[item.key] = _Diversion(item.position, "not_yet", ("type", item.error))
-        else:
-            diverted[item.key] = _Diversion(item.position, "hops", error=f"caused by a chain of over {MAX_HOPS} events")
-
-
-def _row(item: Item, why: _Diversion | None) -> waiting.Waiting:
-    record = item.record
-    first = why is not None and item.position == why.position
-    missing = why.missing if first and why is not None else None
-    return waiting.Waiting(
-        key=item.key,
-        topic=item.route.name,
-        partition=record.partition,
-        offset=record.offset,
-        record_ms=record.timestamp,
-        payload=record.value,
-        headers=outbox.pack_any(record.headers),
-        reason=why.reason if first and why is not None else "behind",
-        missing_kind=missing[0] if missing else None,
-        missing_id=missing[1] if missing else None,
-        error=why.error if first and why is not None else None,
-        attempts=why.attempts if first and why is not None else 0,
-    )
-
-
-def _by_topic(items: Sequence[Item]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for item in items:
-        name = item.route.name
-        counts[name] = counts.get(name, 0) + 1
-    return counts

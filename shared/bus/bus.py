@@ -24,6 +24,7 @@ from shared.bus.batch import AbandonedError, Runner, Wakeable
 from shared.bus.breaker import Breaker, FailureLimits
 from shared.bus.decode import Item, decode
 from shared.bus.drain import Drain
+from shared.bus.lag import Lag
 from shared.bus.linger import Linger
 from shared.bus.offsets import Offsets
 from shared.bus.route import BoundRoute, Route
@@ -40,7 +41,6 @@ _POLL_MS = 500
 _REVOKE_PATIENCE = 5.0
 """Seconds a rebalance waits for the batch in flight; after that the inbox settles what is repeated."""
 _MAINTAIN_EVERY = 3600.0
-_LAG_EVERY = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -109,9 +109,7 @@ class Bus:
         self._abandon = asyncio.Event()
         self._assigned = False
         self._polled = time.monotonic()
-        self._lag_at = 0.0
-        self._lag_shown: set[tuple[str, int]] = set()
-        self._positions: dict[TopicPartition, int] = {}
+        self._lag = Lag(self._metrics, {route.wire_name: route.name for route in self._routes})
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -190,7 +188,7 @@ class Bus:
 
     async def _consume(self) -> None:
         """Join the group and handle batches until cancelled or the client fails."""
-        await self._ensure_dead_letter_topics()
+        await dead.ensure_topics(self._settings, [route.name for route in self._routes])
         consumer = kafka.group_consumer(self._settings, self._group)
         consumer.subscribe([route.wire_name for route in self._routes], listener=_Listener(self))
         self._consumer = consumer
@@ -201,7 +199,7 @@ class Bus:
                 records = await self._poll(consumer)
                 if records:
                     await self._handle(consumer, records)
-                self._show_lag(consumer)
+                self._lag.show(consumer)
                 if committer.done():
                     committer.result()
             self._metrics.bus_stopped.set(1)
@@ -267,7 +265,7 @@ class Bus:
                 last[TopicPartition(item.route.wire_name, item.record.partition)] = item.record.offset
             for partition, offset in last.items():
                 self._offsets.handled(partition, offset)
-                self._positions[partition] = offset + 1
+                self._lag.handled(partition, offset)
 
         with contextlib.suppress(AbandonedError):
             await self._runner.run(self._within_limits(items), done, abandon)
@@ -301,7 +299,7 @@ class Bus:
         await self._offsets.flush(timeout=3.0)
         self._generation += 1
         self._offsets.forget()
-        self._positions.clear()
+        self._lag.forget()
 
     def assigned(self, partitions: Sequence[TopicPartition]) -> None:
         """These partitions are ours now."""
@@ -332,40 +330,6 @@ class Bus:
                     await consumer.stop()
             except (KafkaError, OSError, TimeoutError) as error:
                 logger.warning("consumer not stopped cleanly", extra={"error": explain(error)})
-
-    async def _ensure_dead_letter_topics(self) -> None:
-        wanted = {
-            self._settings.topic(dead.topic_name(self._settings.SERVICE, route.name)): {
-                "retention.ms": str(30 * 24 * 3600 * 1000),
-                "max.message.bytes": str(kafka.DEAD_LETTER_BYTES),
-            }
-            for route in self._routes
-        }
-        try:
-            made = await kafka.ensure_topics(self._settings, wanted)
-        except KafkaError as error:
-            # Without the right to create topics an operator has made them; if not, the relay says so when it matters.
-            logger.warning("dead-letter topics not checked", extra={"error": explain(error)})
-            return
-        if made:
-            logger.info("dead-letter topics made", extra={"count": len(made)})
-
-    def _show_lag(self, consumer: AIOKafkaConsumer) -> None:
-        now = time.monotonic()
-        if now - self._lag_at < _LAG_EVERY:
-            return
-        self._lag_at = now
-        shown: set[tuple[str, int]] = set()
-        assigned = consumer.assignment()
-        for partition, position in self._positions.items():
-            route = self._by_wire_name[partition.topic]
-            end = consumer.highwater(partition) if partition in assigned else None
-            if end is not None:
-                shown.add((route.name, partition.partition))
-                self._metrics.lag(route.name, partition.partition).set(max(0, end - position))
-        for topic, number in self._lag_shown - shown:
-            self._metrics.forget_lag(topic, number)
-        self._lag_shown = shown
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
