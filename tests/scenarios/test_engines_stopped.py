@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+
 import pytest
 
 from tests.scenarios.engines import OwnEngines
