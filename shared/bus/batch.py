@@ -74,13 +74,16 @@ class Runner:
         relay: Wakeable,
         metrics: Metrics,
         breaker: Breaker,
+        put_away: Callable[[], None],
     ) -> None:
+        """`put_away` is called after a commit that left events waiting."""
         self._service = service
         self._database = database
         self._routes = routes
         self._relay = relay
         self._metrics = metrics
         self._breaker = breaker
+        self._told_put_away = put_away
         self._account = Account(metrics, breaker)
 
     async def run(self, items: Sequence[Item], done: Callable[[Sequence[Item]], None], abandon: asyncio.Event) -> None:
@@ -171,6 +174,8 @@ class Runner:
         crash.point("bus.after_commit")
         if rows:
             self._relay.wake()
+        if put_away:
+            self._told_put_away()
         self._account.settle(part, with_id, put_away, heads)
 
     async def _handle(self, tx: Tx, live: Sequence[Item], fresh: Sequence[Item]) -> list[outbox.Row]:

@@ -92,6 +92,7 @@ class Bus:
         self._by_wire_name = {route.wire_name: route for route in self._routes}
         self._group = settings.group()
         self._breaker = Breaker(limits or FailureLimits())
+        self._drain = Drain(settings.SERVICE, database, self._routes, relay, self._metrics)
         self._runner = Runner(
             settings.SERVICE,
             database=database,
@@ -99,8 +100,8 @@ class Bus:
             relay=relay,
             metrics=self._metrics,
             breaker=self._breaker,
+            put_away=self._drain.hint,
         )
-        self._drain = Drain(settings.SERVICE, database, self._routes, relay, self._metrics)
         self._linger = Linger(settings.linger_milliseconds / 1000, MAX_RECORDS)
         self._consumer: AIOKafkaConsumer | None = None
         self._offsets = Offsets(lambda: self._consumer)
