@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from shared.auth import tokens
 from shared.auth.credentials import Credentials
@@ -33,12 +34,23 @@ class Authenticator:
             raise Unauthenticated("not a bearer credential")
         if secret.startswith(API_KEY_PREFIX):
             return await self._api_key(secret)
-        return await tokens.verify(self._credentials, secret, self._now())
+        return await self._token(secret)
 
     async def _api_key(self, key: str) -> Principal:
         if not is_api_key(key):
             raise Unauthenticated("malformed API key")
-        credential_id = api_key_id(key)
+        return await self._proven_by(api_key_id(key))
+
+    async def _token(self, token: str) -> Principal:
+        """Whom a token names, as long as its API key proves the same person in the same role."""
+        said = await tokens.verify(self._credentials, token, self._now())
+        behind = await self._proven_by(said.api_key_id)
+        if replace(behind, credential_id=said.principal.credential_id) != said.principal:
+            raise Unauthenticated("its API key proves something else by now")
+        return said.principal
+
+    async def _proven_by(self, credential_id: str) -> Principal:
+        """Whom an API key proves now."""
         credential = await self._credentials.get(credential_id)
         if credential is None or credential.kind != CredentialKind.API_KEY:
             raise Unauthenticated("unknown API key")

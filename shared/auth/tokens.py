@@ -3,6 +3,9 @@
 One algorithm, `Ed25519` (RFC 9864; its older name `EdDSA` leaves the curve open and joserfc warns of it). The header
 may say `alg`, `kid` and `typ` and nothing else: a key is only ever found by `kid` among what directory published,
 never taken from the token (CVE-2026-27962), and an extension we do not know is refused with its token.
+
+A token is worth no more than the API key it was given for: it carries that key's id (`cid`), and `Authenticator` looks
+the key up at every use, so that a revocation ends the key's tokens with it.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -32,6 +36,7 @@ LEEWAY = timedelta(seconds=5)
 MAX_LENGTH = 4096
 
 _KID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_API_KEY_ID = re.compile(r"[0-9a-f]{64}")
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _ALLOWED_HEADERS = frozenset({"alg", "kid", "typ"})
 
@@ -42,6 +47,15 @@ class Unauthenticated(Exception):  # noqa: N818 - named for what the caller is
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """What a token says, its signature and lifetime proven; whether its API key still counts is another question."""
+
+    principal: Principal
+    api_key_id: str
+    """The API key it was given for."""
 
 
 def new_signing_key() -> dict[str, Any]:
@@ -57,9 +71,10 @@ def public_part(private_jwk: dict[str, Any]) -> dict[str, Any]:
 
 
 def issue(private_jwk: dict[str, Any], principal: Principal, now: datetime, ttl: timedelta = MAX_TTL) -> str:
-    """A token that proves `principal` until `now + ttl`, at most ten minutes.
+    """A token that proves `principal`, who showed an API key, until `now + ttl`, at most ten minutes.
 
-    Raises ValueError for a longer one, a naive instant, a bare API key's principal or a key without a `kid`.
+    Raises ValueError for a longer one, a naive instant, a principal without a person or proven by anything but an API
+    key, or a signing key without a `kid`.
     """
     if not timedelta(0) < ttl <= MAX_TTL:
         msg = f"a token lives at most {MAX_TTL}"
@@ -69,6 +84,9 @@ def issue(private_jwk: dict[str, Any], principal: Principal, now: datetime, ttl:
         raise ValueError(msg)
     if principal.person_id is None:
         msg = "a token names a person"
+        raise ValueError(msg)
+    if not _API_KEY_ID.fullmatch(principal.credential_id):
+        msg = "a token is given for an API key"
         raise ValueError(msg)
     kid = private_jwk.get("kid")
     if not isinstance(kid, str) or not _KID.fullmatch(kid):
@@ -81,6 +99,7 @@ def issue(private_jwk: dict[str, Any], principal: Principal, now: datetime, ttl:
         "sub": str(principal.person_id),
         "tenant": principal.tenant_id,
         "role": str(principal.role),
+        "cid": principal.credential_id,
         "iat": issued,
         "exp": issued + int(ttl.total_seconds()),
     }
@@ -88,8 +107,8 @@ def issue(private_jwk: dict[str, Any], principal: Principal, now: datetime, ttl:
     return jwt.encode({"alg": ALGORITHM, "kid": kid}, claims, key, algorithms=[ALGORITHM])
 
 
-async def verify(credentials: Credentials, token: str, now: float) -> Principal:
-    """Who the token proves. Raises Unauthenticated for any token we did not sign for ourselves and for now."""
+async def verify(credentials: Credentials, token: str, now: float) -> Token:
+    """What the token says. Raises Unauthenticated for any token we did not sign for ourselves and for now."""
     kid = _key_id(token)
     credential = await credentials.get(kid)
     if (
@@ -108,7 +127,7 @@ async def verify(credentials: Credentials, token: str, now: float) -> Principal:
         claims = jwt.decode(token, key, algorithms=[ALGORITHM]).claims
     except (JoseError, ValueError, KeyError, TypeError) as error:
         raise Unauthenticated("bad signature") from error
-    return _principal(claims, kid, now)
+    return Token(principal=_principal(claims, kid, now), api_key_id=_api_key_id(claims))
 
 
 def _key_id(token: str) -> str:
@@ -155,3 +174,10 @@ def _principal(claims: dict[str, Any], kid: str, now: float) -> Principal:
         return Principal(tenant, UUID(claims.get("sub")), Role(str(claims.get("role"))), kid)
     except (ValueError, TypeError, AttributeError) as error:
         raise Unauthenticated("no person or role") from error
+
+
+def _api_key_id(claims: dict[str, Any]) -> str:
+    found = claims.get("cid")
+    if not isinstance(found, str) or not _API_KEY_ID.fullmatch(found):
+        raise Unauthenticated("given for no API key")
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -159,6 +160,42 @@ async def test_a_token_proves_its_person_to_every_service(directory: Directory) 
     keys = (await directory.call(None, "GET", "/.well-known/jwks.json")).json()["keys"]
     assert [key["kid"] for key in keys] == [found.credential_id]
     assert "d" not in keys[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("DELETE", "/v1/api-keys/{key}", None),
+        ("PATCH", "/v1/people/{ana}", {"role": "customer"}),
+        ("PATCH", "/v1/people/{ana}", {"role": "admin"}),
+        ("PATCH", "/v1/people/{ana}", {"active": False}),
+    ],
+    ids=["key revoked", "role lowered", "role raised", "owner deactivated"],
+)
+async def test_a_token_ends_when_what_stood_behind_it_changes(
+    directory: Directory, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    await directory.tenant("acme")
+    ana = await directory.person("acme", "ana")
+    await published_signing_keys(directory)
+    token = (await directory.call("acme/ana", "POST", "/v1/tokens")).json()["token"]
+    assert (await (await verifier(directory)).authenticate(f"Bearer {token}")).person_id == ana.person_id
+    where = path.format(key=api_key_id(directory.keys["acme/ana"]), ana=ana.person_id)
+    done = await directory.call("acme/admin", method, where, body, match=None if method == "DELETE" else 1)
+    assert done.status_code in {200, 204}
+    assert (await directory.call(token, "GET", "/v1/people/me")).status_code == 401
+    with pytest.raises(Unauthenticated):
+        await (await verifier(directory)).authenticate(f"Bearer {token}")
+
+
+async def test_a_token_outlives_the_end_of_another_key_of_its_owner(directory: Directory) -> None:
+    await directory.tenant("acme")
+    ana = await directory.person("acme", "ana")
+    body = {"person_id": str(ana.person_id), "name": "laptop"}
+    other = (await directory.call("acme/admin", "POST", "/v1/api-keys", body)).json()["credential"]["credential_id"]
+    token = (await directory.call("acme/ana", "POST", "/v1/tokens")).json()["token"]
+    assert (await directory.call("acme/admin", "DELETE", f"/v1/api-keys/{other}")).status_code == 204
+    assert (await directory.call(token, "GET", "/v1/people/me")).status_code == 200
 
 
 async def test_a_token_is_no_way_to_another_token(directory: Directory) -> None:

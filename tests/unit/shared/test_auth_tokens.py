@@ -33,7 +33,11 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ANN = UUID("0190a0b0-0000-7000-8000-00000000000a")
 KEY = new_signing_key()
 KID = str(KEY["kid"])
+API_KEY_ID = "0123456789abcdef" * 4
+SHOWN = Principal("acme", ANN, Role.AGENT, API_KEY_ID)
+"""Who asks for a token, by showing an API key."""
 PRINCIPAL = Principal("acme", ANN, Role.AGENT, KID)
+"""Whom the token proves."""
 
 
 def credential(public_key: Any = None, **changes: Any) -> CredentialChanged:
@@ -47,8 +51,20 @@ def credential(public_key: Any = None, **changes: Any) -> CredentialChanged:
     return CredentialChanged(**(values | changes))
 
 
+def api_key(**changes: Any) -> CredentialChanged:
+    values: dict[str, Any] = {
+        "tenant_id": "acme",
+        "credential_id": API_KEY_ID,
+        "kind": CredentialKind.API_KEY,
+        "version": 1,
+        "person_id": ANN,
+        "role": Role.AGENT,
+    }
+    return CredentialChanged(**(values | changes))
+
+
 def authenticate(token: str, *known: CredentialChanged, now: datetime = NOW) -> Principal:
-    credentials = FixedCredentials(*(known or (credential(),)))
+    credentials = FixedCredentials(api_key(), *(known or (credential(),)))
     authenticator = Authenticator(credentials, now=now.timestamp)
     return asyncio.run(authenticator.authenticate(f"Bearer {token}"))
 
@@ -66,6 +82,7 @@ def claims(**changes: Any) -> dict[str, Any]:
         "sub": str(ANN),
         "tenant": "acme",
         "role": "agent",
+        "cid": API_KEY_ID,
         "iat": issued,
         "exp": issued + 600,
     }
@@ -84,7 +101,7 @@ HEADER = {"alg": "Ed25519", "kid": KID, "typ": "JWT"}
 
 
 def test_a_token_proves_whom_it_was_issued_to() -> None:
-    assert authenticate(issue(KEY, PRINCIPAL, NOW)) == PRINCIPAL
+    assert authenticate(issue(KEY, SHOWN, NOW)) == PRINCIPAL
 
 
 def test_a_token_signed_by_hand_is_accepted_so_that_the_refusals_below_mean_something() -> None:
@@ -189,16 +206,16 @@ def test_a_kid_that_nobody_published_is_refused() -> None:
 
 
 def test_a_token_cannot_use_an_api_key_as_its_signing_key() -> None:
-    _, api_key_id = new_api_key()
-    api_key = credential(credential_id=api_key_id, kind=CredentialKind.API_KEY, public_key=public_part(KEY))
+    _, own_id = new_api_key()
+    own = credential(credential_id=own_id, kind=CredentialKind.API_KEY, public_key=public_part(KEY))
     with pytest.raises(Unauthenticated, match="unknown signing key"):
-        authenticate(sign(HEADER | {"kid": api_key_id}, claims()), api_key)
+        authenticate(sign(HEADER | {"kid": own_id}, claims()), own)
 
 
 def test_a_revoked_signing_key_verifies_nothing_more() -> None:
-    credentials = FixedCredentials(credential())
+    credentials = FixedCredentials(credential(), api_key())
     authenticator = Authenticator(credentials, now=NOW.timestamp)
-    token = issue(KEY, PRINCIPAL, NOW)
+    token = issue(KEY, SHOWN, NOW)
     assert asyncio.run(authenticator.authenticate(f"Bearer {token}")) == PRINCIPAL
     credentials.revoke(KID)
     with pytest.raises(Unauthenticated):
@@ -208,15 +225,45 @@ def test_a_revoked_signing_key_verifies_nothing_more() -> None:
 def test_a_new_signing_key_verifies_beside_the_old_one() -> None:
     fresh = new_signing_key()
     both = (credential(), credential(public_part(fresh), credential_id=fresh["kid"]))
-    assert authenticate(issue(KEY, PRINCIPAL, NOW), *both).credential_id == KID
-    assert authenticate(issue(fresh, PRINCIPAL, NOW), *both).credential_id == fresh["kid"]
+    assert authenticate(issue(KEY, SHOWN, NOW), *both).credential_id == KID
+    assert authenticate(issue(fresh, SHOWN, NOW), *both).credential_id == fresh["kid"]
 
 
 def test_a_signing_key_past_its_date_verifies_nothing() -> None:
-    token = issue(KEY, PRINCIPAL, NOW)
+    token = issue(KEY, SHOWN, NOW)
     assert authenticate(token, credential(expires_at=NOW + timedelta(seconds=1))) == PRINCIPAL
     with pytest.raises(Unauthenticated, match="out of use"):
         authenticate(token, credential(expires_at=NOW))
+
+
+def test_a_token_ends_with_the_api_key_it_was_given_for() -> None:
+    credentials = FixedCredentials(credential(), api_key())
+    authenticator = Authenticator(credentials, now=NOW.timestamp)
+    token = issue(KEY, SHOWN, NOW)
+    assert asyncio.run(authenticator.authenticate(f"Bearer {token}")) == PRINCIPAL
+    credentials.revoke(API_KEY_ID)
+    with pytest.raises(Unauthenticated, match="unknown API key"):
+        asyncio.run(authenticator.authenticate(f"Bearer {token}"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"role": Role.ADMIN}, "something else"),
+        ({"role": Role.CUSTOMER}, "something else"),
+        ({"tenant_id": "other"}, "something else"),
+        ({"person_id": UUID(int=1)}, "something else"),
+        ({"person_id": None}, "something else"),
+        ({"role": "superuser"}, "not known"),
+        ({"role": None}, "not known"),
+        ({"expires_at": NOW}, "expired"),
+        ({"kind": CredentialKind.SIGNING_KEY}, "unknown API key"),
+    ],
+)
+def test_a_token_is_worth_what_its_api_key_proves_now(changes: dict[str, Any], reason: str) -> None:
+    token = issue(KEY, SHOWN, NOW)
+    with pytest.raises(Unauthenticated, match=reason):
+        authenticate(token, credential(), api_key(**changes))
 
 
 ISSUED = int(NOW.timestamp())
@@ -252,6 +299,15 @@ ISSUED = int(NOW.timestamp())
         ({"role": None}, "person or role"),
         ({"role": "root"}, "person or role"),
         ({"role": ["admin"]}, "person or role"),
+        ({"role": "admin"}, "something else"),
+        ({"tenant": "other"}, "something else"),
+        ({"cid": None}, "no API key"),
+        ({"cid": ""}, "no API key"),
+        ({"cid": 5}, "no API key"),
+        ({"cid": KID}, "no API key"),
+        ({"cid": [API_KEY_ID]}, "no API key"),
+        ({"cid": API_KEY_ID + "\n"}, "no API key"),
+        ({"cid": "f" * 64}, "unknown API key"),
     ],
 )
 def test_wrong_claims_are_refused_though_well_signed(changes: dict[str, Any], reason: str) -> None:
@@ -260,10 +316,10 @@ def test_wrong_claims_are_refused_though_well_signed(changes: dict[str, Any], re
 
 
 def test_clocks_may_differ_by_five_seconds() -> None:
-    assert authenticate(issue(KEY, PRINCIPAL, NOW), now=NOW - timedelta(seconds=5)) == PRINCIPAL
-    assert authenticate(issue(KEY, PRINCIPAL, NOW), now=NOW + timedelta(seconds=604)) == PRINCIPAL
+    assert authenticate(issue(KEY, SHOWN, NOW), now=NOW - timedelta(seconds=5)) == PRINCIPAL
+    assert authenticate(issue(KEY, SHOWN, NOW), now=NOW + timedelta(seconds=604)) == PRINCIPAL
     with pytest.raises(Unauthenticated):
-        authenticate(issue(KEY, PRINCIPAL, NOW), now=NOW + timedelta(seconds=605))
+        authenticate(issue(KEY, SHOWN, NOW), now=NOW + timedelta(seconds=605))
 
 
 @pytest.mark.parametrize("payload", [b"[]", b"null", b"{", b"\xff", b'"text"', b""])
@@ -296,7 +352,7 @@ def test_what_is_no_token_is_refused(token: str) -> None:
 
 
 def test_a_token_changed_in_any_character_is_refused() -> None:
-    token = issue(KEY, PRINCIPAL, NOW)
+    token = issue(KEY, SHOWN, NOW)
     for position in range(0, len(token) - 1, 7):
         changed = "A" if token[position] != "A" else "B"
         if token[position] == ".":
@@ -308,10 +364,11 @@ def test_a_token_changed_in_any_character_is_refused() -> None:
 @pytest.mark.parametrize(
     ("principal", "ttl"),
     [
-        (PRINCIPAL, timedelta(minutes=10, seconds=1)),
-        (PRINCIPAL, timedelta(0)),
-        (PRINCIPAL, timedelta(seconds=-1)),
-        (Principal("acme", None, Role.SERVICE, "x"), timedelta(minutes=1)),
+        (SHOWN, timedelta(minutes=10, seconds=1)),
+        (SHOWN, timedelta(0)),
+        (SHOWN, timedelta(seconds=-1)),
+        (Principal("acme", None, Role.SERVICE, API_KEY_ID), timedelta(minutes=1)),
+        (PRINCIPAL, timedelta(minutes=1)),
     ],
 )
 def test_no_token_is_issued_for_longer_or_for_nobody(principal: Principal, ttl: timedelta) -> None:
