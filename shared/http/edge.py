@@ -23,6 +23,9 @@ DEFAULT_BODY_LIMIT = 1_000_000
 BODY_SECONDS = 10.0
 """How long a client may take per started megabyte of its path's limit."""
 
+WRITE_SECONDS = 30.0
+"""How long a client may leave a part of a streamed answer unread."""
+
 STANDING_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -82,7 +85,12 @@ class Edge:
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = _headers(message.get("headers", ()), context)
-            await send(message)
+            if message.get("more_body"):
+                # A reader who stops reading must not hold a handler, and what it holds, for ever.
+                async with asyncio.timeout(WRITE_SECONDS):
+                    await send(message)
+            else:
+                await send(message)
 
         tokens = structlog.contextvars.bind_contextvars(correlation=context.request_id)
         try:

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from shared.auth import FixedCredentials, new_api_key
 from shared.contracts.directory import CredentialChanged, CredentialKind, Role
 from shared.http import HttpSettings
+from shared.http.protocol import BoundedProtocol
 
 MASTER_KEY = "5a" * 32
 
@@ -81,7 +82,9 @@ async def served(app: ASGIApp) -> AsyncIterator[str]:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.bind(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, proxy_headers=False)
+    config = uvicorn.Config(
+        app, http=BoundedProtocol, lifespan="off", log_config=None, access_log=False, proxy_headers=False
+    )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
