@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import uvloop
 from rich.console import Console
 
-from bench import bus, timers
+from bench import bus, path, timers
 from bench.figures import Figure, show, write
 from bench.ground import Ground, ground
 
-PARTS = {"bus": bus.measure, "timers": timers.measure}
+Part = Callable[[Ground, Callable[[str], None]], Awaitable[list[Figure]]]
+PARTS: dict[str, Part] = {"bus": bus.measure, "timers": timers.measure, "path": path.measure}
 REPORT = Path("build/bench.json")
 
 
@@ -29,15 +31,11 @@ async def main(names: list[str]) -> int:
     async with ground() as made:
         for name in names or list(PARTS):
             console.rule(name, align="left")
-            figures += await _part(name, made, say)
+            figures += await PARTS[name](made, say)
     show(figures, console)
     write(figures, REPORT)
     console.print(f"written to {REPORT}")
     return 0 if all(figure.met is not False for figure in figures) else 1
-
-
-async def _part(name: str, made: Ground, say: object) -> list[Figure]:
-    return await PARTS[name](made, say)  # type: ignore[operator]
 
 
 if __name__ == "__main__":

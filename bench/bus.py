@@ -91,7 +91,7 @@ async def on_asked(tx: Tx, batch: Sequence[Received[Asked]]) -> list[Emit]:
         [given.event.subject_id for given in batch],
         [given.event.text for given in batch],
     )
-    return [Emit(Answered.model_construct(**given.event.__dict__), given) for given in batch]  # type: ignore[arg-type]
+    return [Emit(Answered.model_construct(**given.event.__dict__), given) for given in batch]
 
 
 def _events(count: int) -> list[Asked]:

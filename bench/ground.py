@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ import asyncpg
 
 from shared.contracts.event import Topic
 from tests.support.databases import ScratchDatabases
-from tests.support.engines import engines
+from tests.support.engines import Engines, engines
 from tests.support.topics import create_topics, delete_topics, new_prefix
 
 
@@ -19,10 +18,14 @@ from tests.support.topics import create_topics, delete_topics, new_prefix
 class Ground:
     """Addresses, and ways to make what a measurement needs."""
 
-    kafka_url: str
-    admin_url: str
+    engines: Engines
     databases: ScratchDatabases
     prefixes: list[str] = field(default_factory=list)
+
+    @property
+    def kafka_url(self) -> str:
+        """Kafka's bootstrap address."""
+        return self.engines.kafka_url
 
     async def database(self, service: str = "mechanism") -> str:
         """A fresh database with the mechanism's tables and the service's own."""
@@ -50,11 +53,7 @@ class Ground:
 async def ground() -> AsyncIterator[Ground]:
     """Engines for the length of the bench; what was made is dropped at its end."""
     found = engines()
-    made = Ground(
-        kafka_url=os.environ.get("KAFKA_URL", found.kafka_url),
-        admin_url=found.database_url,
-        databases=ScratchDatabases(found.database_url),
-    )
+    made = Ground(engines=found, databases=ScratchDatabases(found.database_url))
     try:
         yield made
     finally:

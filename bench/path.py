@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
 
 import aiohttp
 import orjson
@@ -15,6 +19,9 @@ from aiokafka import AIOKafkaConsumer
 from bench import processor
 from bench.figures import Figure, percentile
 from bench.ground import Ground
+from tests.support.desk import open_desk
+from tests.support.installation import EACH, Installation
+from tests.support.tap import Tap
 
 RATE = 200
 SECONDS = 15
@@ -122,12 +129,22 @@ async def latency(desk: Desk, mark: str) -> tuple[list[float], list[float]]:
         return answers, topics
 
 
-async def saturated(desk: Desk, mark: str) -> tuple[float, dict[str, float]]:
-    """Messages a second from the first batch sent to the last ticket read, and processor µs per message by part."""
+@dataclass(frozen=True, kw_only=True)
+class Saturated:
+    """One run with as much as the machine takes."""
+
+    rate: float
+    """Messages a second, from the first batch sent to the last ticket read."""
+    micros: dict[str, float]
+    """Processor microseconds per message of each part."""
+
+
+async def saturated(desk: Desk, mark: str, pids: dict[str, int]) -> Saturated:
+    """`SATURATED` messages in batches, IN_FLIGHT requests at once."""
     async with reading(desk) as created, _session(desk) as session:
         tickets: set[str] = set()
         numbers = iter(range(0, SATURATED, BATCH))
-        before = processor.read()
+        before = processor.read(pids)
         began = time.perf_counter()
 
         async def send() -> None:
@@ -140,8 +157,65 @@ async def saturated(desk: Desk, mark: str) -> tuple[float, dict[str, float]]:
         await asyncio.gather(*(send() for _ in range(IN_FLIGHT)))
         await created.all_of(tickets)
         seconds = time.perf_counter() - began
-        used = processor.read().since(before)
-        return len(tickets) / seconds, {part: spent / len(tickets) * 1e6 for part, spent in used.items()}
+        used = processor.read(pids).since(before)
+        return Saturated(
+            rate=len(tickets) / seconds, micros={part: spent / len(tickets) * 1e6 for part, spent in used.items()}
+        )
+
+
+async def measure(ground: Ground, say: Callable[[str], None], *, runs: int = 3) -> list[Figure]:
+    """The latency of single messages, the rate of batches, and what each service takes of memory."""
+    async with _installation(ground, EACH) as (running, desk):
+        pids = {names[0]: process.pid for names, process in running.running.items()}
+        answers, topics = await latency(desk, secrets.token_hex(3))
+        say(f"{RATE}/s: 202 after {percentile(answers, 50):.0f} ms, on the topic {percentile(topics, 50):.0f} ms later")
+        results = []
+        for number in range(runs):
+            results.append(await saturated(desk, secrets.token_hex(3), pids))
+            say(f"saturated, run {number + 1} of {runs}: {results[-1].rate:,.0f}/s")
+        resident = {name: processor.resident_megabytes(pid) for name, pid in pids.items()}
+    async with _installation(ground, (("directory", "ingest", "tickets"), ("console",))) as (running, desk):
+        await saturated(desk, secrets.token_hex(3), {})
+        (together,) = (process.pid for names, process in running.running.items() if len(names) > 1)
+        three = processor.resident_megabytes(together)
+    figures = [
+        Figure(name=f"HTTP to 202 at {RATE}/s, p50", value=percentile(answers, 50), unit="ms"),
+        Figure(name=f"HTTP to 202 at {RATE}/s, p99", value=percentile(answers, 99), unit="ms"),
+        Figure(name=f"202 to ticket.created at {RATE}/s, p50", value=percentile(topics, 50), unit="ms", target=40),
+        Figure(name=f"202 to ticket.created at {RATE}/s, p99", value=percentile(topics, 99), unit="ms", target=120),
+        Figure(
+            name="HTTP batches to ticket.created, saturated",
+            value=median(run.rate for run in results),
+            unit="messages/s",
+            target=2000,
+            at_least=True,
+        ),
+    ]
+    figures += [
+        Figure(
+            name=f"saturated, processor of {part}", value=median(run.micros[part] for run in results), unit="µs/message"
+        )
+        for part in results[0].micros
+    ]
+    figures += [Figure(name=f"memory of {name}", value=size, unit="MB", target=150) for name, size in resident.items()]
+    figures.append(Figure(name="memory of three services in one process", value=three, unit="MB", target=220))
+    return figures
+
+
+@asynccontextmanager
+async def _installation(ground: Ground, processes: Sequence[Sequence[str]]) -> AsyncIterator[tuple[Installation, Desk]]:
+    """The services as real processes on the engines of this bench, with a tenant and its key."""
+    with tempfile.TemporaryDirectory(prefix="deskwire-bench-") as folder:
+        running = Installation(ground.engines, Path(folder), processes=processes)
+        tap = Tap(ground.kafka_url, running.prefix)
+        try:
+            await running.start()
+            tenant = await open_desk(running, tap, "bench")
+            key = tenant.keys["service"]
+            await tenant.close()
+            yield running, Desk(origin=running.origin, kafka_url=ground.kafka_url, prefix=running.prefix, key=key)
+        finally:
+            await running.stop()
 
 
 def _session(desk: Desk) -> aiohttp.ClientSession:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +24,16 @@ class Seconds:
         return {"own": self.own - earlier.own, **used}
 
 
-def read() -> Seconds:
-    """Read every process of the machine; engines of other checkouts count too, so let them be idle."""
+def read(pids: Mapping[str, int] | None = None) -> Seconds:
+    """Read every process of the machine, and those named by `pids` each by itself.
+
+    Engines of other checkouts count too, so let them be idle.
+    """
     times = os.times()
     parts = dict.fromkeys(_PARTS, 0.0)
+    for name, pid in (pids or {}).items():
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        parts[name] = sum(int(fields[i]) for i in (11, 12, 13, 14)) / _TICK
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
