@@ -89,10 +89,14 @@ async def test_a_head_that_stops_is_given_up(connect: Open) -> None:
 async def test_a_head_that_drips_is_given_up(connect: Open) -> None:
     _, writer = await connect()
     with pytest.raises(ConnectionError):
-        for byte in REQUEST * 100:
-            writer.write(bytes([byte]))
-            await writer.drain()
-            await asyncio.sleep(0.02)
+        await drip(writer, REQUEST * 100)
+
+
+async def drip(writer: asyncio.StreamWriter, data: bytes) -> None:
+    for byte in data:
+        writer.write(bytes([byte]))
+        await writer.drain()
+        await asyncio.sleep(0.02)
 
 
 async def test_a_connection_that_says_nothing_is_ended_without_a_word(connect: Open) -> None:
