@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -74,17 +75,22 @@ _EXPIRE = """
     RETURNING id
 """
 
-LEASE = """
-    UPDATE task t SET lease_token = gen_random_uuid(), lease_until = clock_timestamp() + $3, attempts = t.attempts + 1
-    FROM (
-        SELECT id FROM task
-        WHERE kind = $1 AND due_at <= (SELECT desk_now()) AND parked_at IS NULL AND lease_token IS NULL
-        ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
-    ) c
-    WHERE t.id = c.id
-    RETURNING t.id, t.kind, t.key, t.tenant_id, t.payload, t.due_at, t.attempts, t.lease_token
-"""
-"""Public for the plan test."""
+
+@cache
+def lease_statement(count: int) -> str:
+    """Lease up to `count` tasks. Public for the plan test; the limit stands in the text so that the plan is for it."""
+    return f"""
+        UPDATE task t SET
+            lease_token = gen_random_uuid(), lease_until = clock_timestamp() + $2, attempts = t.attempts + 1
+        FROM (
+            SELECT id FROM task
+            WHERE kind = $1 AND due_at <= (SELECT desk_now()) AND parked_at IS NULL AND lease_token IS NULL
+            ORDER BY due_at LIMIT {count:d} FOR UPDATE SKIP LOCKED
+        ) c
+        WHERE t.id = c.id
+        RETURNING t.id, t.kind, t.key, t.tenant_id, t.payload, t.due_at, t.attempts, t.lease_token
+    """  # noqa: S608 - a whole number
+
 
 _PEEK = """
     SELECT
@@ -123,7 +129,7 @@ async def expire(database: Database) -> list[UUID]:
 
 async def lease(database: Database, kind: str, count: int, length: timedelta) -> list[Leased]:
     """Take up to `count` due tasks of a kind for `length`; counts as an attempt, so that a crash counts too."""
-    rows = await database.fetch(LEASE, kind, count, length)
+    rows = await database.fetch(lease_statement(count), kind, length)
     return [Leased(task=_task(row), token=row["lease_token"]) for row in rows]
 
 
