@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from services.tickets.desk.intake import Incoming, Intake
+from services.tickets.desk.batch import Incoming
+from services.tickets.desk.intake import Intake
 from services.tickets.desk.saving import fill_timer
 from services.tickets.store import agents
 from shared import timers

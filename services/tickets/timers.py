@@ -16,7 +16,7 @@ from services.tickets.desk.saving import FILL, fill_timer, save
 from services.tickets.domain import assignment, audit, workflow
 from services.tickets.domain.assignment import DESK, UNTOUCHED_TIMER
 from services.tickets.domain.policy import Pack
-from services.tickets.domain.ticket import Act, Work
+from services.tickets.domain.ticket import Work
 from services.tickets.domain.workflow import TRANSITION_TIMER
 from services.tickets.store import agents, tickets
 from shared import timers, waiting
@@ -113,7 +113,7 @@ class Fired:
                 continue
             work = Work.on(ticket)
             work.begin(tx.instant)
-            workflow.apply(work, machine, move, Act(DESK, tx.instant, self._draw))
+            workflow.apply(work, machine, move, work.act(DESK, self._draw))
             works.append(work)
         await assigning.settle(tx, works, packs, self._draw)
         return await _saved(tx, works)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from services.tickets.desk.numbers import Numbers
 from services.tickets.desk.saving import save
 from services.tickets.domain import audit
 from services.tickets.domain.policy import Pack
-from services.tickets.domain.ticket import Act, Ticket, Work
+from services.tickets.domain.ticket import NUMBER, Act, Ticket, Work
 from services.tickets.store import tickets
 from shared import outbox
 from shared.auth import Principal
@@ -31,7 +30,6 @@ from shared.problem import Problem, conflict, not_found
 
 ATTEMPTS = 10
 """How often a change is run again at once when the database saw a conflict."""
-_NUMBER = re.compile(r"[A-Z]{2,8}-\d{4}-\d{1,19}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +68,7 @@ def actor(principal: Principal) -> Actor:
 
 def reference(text: str) -> UUID | str:
     """A ticket's id or number out of a path. Raises 404 for what is neither."""
-    if _NUMBER.fullmatch(text):
+    if NUMBER.fullmatch(text):
         return text
     try:
         return UUID(text)
@@ -103,6 +101,12 @@ class Change:
     status: int = 200
     body: Any = None
     """What is answered, as JSON; None for the ticket itself."""
+
+    def begin(self) -> Act:
+        """Count the input; the caller acting within it."""
+        self.work.begin(self.tx.instant)
+        self.act = self.work.act(self.act.actor, self.act.draw)
+        return self.act
 
 
 Decide = Callable[[Change], Awaitable[None]]

@@ -68,9 +68,10 @@ def routes(desk: Desk) -> Router:
 
         async def decide(one: Change) -> None:
             side = _side(principal, one)
-            work, at = one.work, one.tx.instant
+            work = one.work
             if side is AuthorKind.REQUESTER and not conversation.takes_replies(work.ticket, one.pack.machine):
                 raise conflict("ticket-closed", "Ticket closed", "The ticket is closed; open a new one.")
+            act = one.begin()
             message = TicketMessage(
                 message_id=identity,
                 author_kind=side,
@@ -78,10 +79,9 @@ def routes(desk: Desk) -> Router:
                 visibility=Visibility.INTERNAL if internal else Visibility.PUBLIC,
                 channel=Channel.API,
                 body=body,
-                created_at=at,
+                created_at=act.at,
             )
-            work.begin(at)
-            conversation.add(work, one.pack.machine, message, one.act)
+            conversation.add(work, one.pack.machine, message, act)
             await assigning.settle(one.tx, [work], {principal.tenant_id: one.pack}, desk.draw)
             one.status = 201
             one.body = message_view(work.ticket.message_count, message)

@@ -43,16 +43,15 @@ def routes(desk: Desk) -> Router:
         """Move the ticket; what is missing is named. If-Match is honoured when given."""
 
         async def decide(one: Change) -> None:
-            at = one.tx.instant
             given = Given(reason=wanted.reason, resolution=wanted.resolution, root_cause=wanted.root_cause)
             mover = workflow.mover(principal.role, principal.person_id, one.work.ticket)
             move = workflow.transition(one.pack.machine, one.work.ticket, wanted.to, mover, given)
             if isinstance(move, Refused):
                 raise _refused(move)
-            one.work.begin(at)
-            if one.act.actor.id == str(one.work.ticket.assignee_id):
+            act = one.begin()
+            if act.actor.id == str(one.work.ticket.assignee_id):
                 assignment.touched(one.work)
-            workflow.apply(one.work, one.pack.machine, move, one.act, given)
+            workflow.apply(one.work, one.pack.machine, move, act, given)
             await assigning.settle(one.tx, [one.work], {principal.tenant_id: one.pack}, desk.draw)
 
         # Whether a customer may move it is the workflow's to say; for everybody else it is a permission first.
@@ -80,7 +79,7 @@ def routes(desk: Desk) -> Router:
         """Give the ticket to an agent with room, or back to its queue. If-Match is honoured when given."""
 
         async def decide(one: Change) -> None:
-            work, at, reason = one.work, one.tx.instant, wanted.reason or "manual"
+            work, reason = one.work, wanted.reason or "manual"
             if not work.ticket.active:
                 raise conflict("ticket-inactive", "Ticket not active", f"It is {work.ticket.status}.")
             if wanted.assignee_id == work.ticket.assignee_id:
@@ -98,9 +97,9 @@ def routes(desk: Desk) -> Router:
                         "Agent at capacity",
                         f"{found.load} of {found.capacity} tickets are active.",
                     )
-            work.begin(at)
+            act = one.begin()
             minutes = one.pack.assignment.untouched_minutes
-            assignment.apply(work, one.pack.machine, choice, reason, one.act, untouched_minutes=minutes)
+            assignment.apply(work, one.pack.machine, choice, reason, act, untouched_minutes=minutes)
 
         return await change(
             desk,

@@ -14,7 +14,7 @@ from services.tickets.desk.saving import fill_timer
 from services.tickets.domain import assignment, audit
 from services.tickets.domain.assignment import DESK, Agent, Choice, Waiting
 from services.tickets.domain.policy import Pack
-from services.tickets.domain.ticket import Act, Work
+from services.tickets.domain.ticket import Work
 from services.tickets.store import agents, tickets
 from services.tickets.store.agents import Locked, Serving
 from shared import timers
@@ -42,11 +42,10 @@ async def settle(tx: Tx, works: Sequence[Work], packs: Mapping[str, Pack], draw:
         room = [s for s in room if (s.tenant_id, s.queue) not in jumped]
     owners = {w.ticket.assignee_id for w in back if w.ticket.assignee_id}
     ours = await _lock(tx, room, owners)
-    act = Act(DESK, tx.instant, draw)
     requeued = [w for w in back if not _keeps(w, ours, packs)]
     for work in requeued:
-        assignment.apply(work, packs[work.ticket.tenant_id].machine, None, "requeued", act)
-    _give([*fresh, *requeued], ours, packs, "least_loaded", act)
+        assignment.apply(work, packs[work.ticket.tenant_id].machine, None, "requeued", work.act(DESK, draw))
+    _give([*fresh, *requeued], ours, packs, "least_loaded", draw)
 
 
 def _came_back(work: Work) -> bool:
@@ -86,7 +85,7 @@ async def _lock(tx: Tx, serving: Sequence[Serving], others: Iterable[UUID] = ())
     return _Room(serving, locked, {person: one.load for person, one in locked.items()})
 
 
-def _give(works: Sequence[Work], room: _Room, packs: Mapping[str, Pack], reason: str, act: Act) -> list[Work]:
+def _give(works: Sequence[Work], room: _Room, packs: Mapping[str, Pack], reason: str, draw: audit.Draw) -> list[Work]:
     """Distribute over locked agents, tenant by tenant; the works that got an owner.
 
     Whoever owns a ticket already does not get it again.
@@ -106,8 +105,9 @@ def _give(works: Sequence[Work], room: _Room, packs: Mapping[str, Pack], reason:
             for w in mine.values()
         ]
         for ticket_id, choice in assignment.distribute(waiting, _agents(room, tenant, pack)).items():
-            minutes = pack.assignment.untouched_minutes
-            assignment.apply(mine[ticket_id], pack.machine, choice, reason, act, untouched_minutes=minutes)
+            work, minutes = mine[ticket_id], pack.assignment.untouched_minutes
+            act = work.act(DESK, draw)
+            assignment.apply(work, pack.machine, choice, reason, act, untouched_minutes=minutes)
             room.loads[choice.person_id] = choice.load
             given.append(mine[ticket_id])
     return given
@@ -150,7 +150,7 @@ async def fill(tx: Tx, tenant: str, queues: Sequence[str], pack: Pack, draw: aud
     works = [Work.on(ticket) for ticket in await tickets.lock_waiting(tx, tenant, queues, min(free, 500))]
     for work in works:
         work.begin(tx.instant)
-    return _give(works, ours, {tenant: pack}, "least_loaded", Act(DESK, tx.instant, draw))
+    return _give(works, ours, {tenant: pack}, "least_loaded", draw)
 
 
 async def elsewhere(tx: Tx, works: Sequence[Work], packs: Mapping[str, Pack], draw: audit.Draw) -> list[Work]:
@@ -160,7 +160,7 @@ async def elsewhere(tx: Tx, works: Sequence[Work], packs: Mapping[str, Pack], dr
     ours = await _lock(tx, room)
     for work in works:
         work.begin(tx.instant)
-    return _give(works, ours, packs, "untouched", Act(DESK, tx.instant, draw))
+    return _give(works, ours, packs, "untouched", draw)
 
 
 async def room_for(tx: Tx, tenant: str, person_id: UUID, pack: Pack, queue: str) -> tuple[Choice | None, Locked | None]:

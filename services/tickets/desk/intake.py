@@ -6,90 +6,30 @@ Both ways in end here: `message.received` and `POST /v1/tickets`. Source: seed 0
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
 from services.tickets.desk import assigning
+from services.tickets.desk.batch import Batch, Incoming, emit, lock_all
 from services.tickets.desk.known import Known
 from services.tickets.desk.numbers import Numbers
-from services.tickets.desk.saving import Cause, save
+from services.tickets.desk.saving import save
 from services.tickets.domain import audit, conversation, opening, threading
 from services.tickets.domain.assignment import DESK
-from services.tickets.domain.opening import Chosen
 from services.tickets.domain.policy import Missing, Pack
-from services.tickets.domain.ticket import Act, Ticket, Work
+from services.tickets.domain.ticket import NUMBER, Act, Ticket
 from services.tickets.store import tickets
 from services.tickets.store.agents import AGENT_ROLES
 from services.tickets.store.tickets import Located
 from shared import waiting
 from shared.contracts.directory import PersonChanged, Role
-from shared.contracts.event import Event
 from shared.contracts.message import MessageReceived, Parent
 from shared.contracts.ticket import Actor, ActorKind, AuthorKind, Change, TicketUpdated
 from shared.db import Tx
-from shared.envelope import Answer, Emit, NotYet
+from shared.envelope import Answer, NotYet
 
 PARENT = "parent"
 """What a message waits for when its parent is known but not here; the missing id is the parent's message id."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
-    """One message on its way in."""
-
-    message: MessageReceived
-    cause: Cause = None
-    actor: Actor | None = None
-    """Who opens the ticket by hand; the sender when None."""
-    chosen: Chosen | None = None
-    correlation: str | None = None
-    traceparent: str | None = None
-
-
-@dataclass(slots=True)
-class _Batch:
-    """One batch on its way through: what was found, what changed, what is to be told."""
-
-    tx: Tx
-    packs: dict[str, Pack]
-    located: Located
-    tickets: dict[UUID, Ticket]
-    people: dict[UUID, PersonChanged]
-    inbound: dict[str, frozenset[UUID]]
-    year: int
-    works: dict[UUID, Work] = field(default_factory=dict)
-    by_message: dict[UUID, UUID] = field(default_factory=dict)
-    """Message of this batch → its ticket."""
-    last: dict[UUID, Incoming] = field(default_factory=dict)
-    """Ticket → the message that changed it last."""
-    seen: dict[str, threading.Seen] = field(default_factory=dict)
-    """By tenant: what its messages are held against."""
-    answers: list[Answer] = field(default_factory=list)
-
-    def work(self, ticket_id: UUID) -> Work:
-        """The ticket's work, begun with the first change."""
-        found = self.works.get(ticket_id)
-        if found is None:
-            found = self.works[ticket_id] = Work.on(self.tickets[ticket_id])
-        return found
-
-    def current(self, ticket_id: UUID | None) -> Ticket | None:
-        """A ticket as this batch has made it, merges followed."""
-        seen: set[UUID] = set()
-        while ticket_id is not None and ticket_id not in seen:
-            seen.add(ticket_id)
-            work = self.works.get(ticket_id)
-            ticket = work.ticket if work is not None else self.tickets.get(ticket_id)
-            if ticket is None or ticket.merged_into is None:
-                return ticket
-            ticket_id = ticket.merged_into
-        return None
-
-    def tell(self, work: Work, incoming: Incoming) -> None:
-        """Publish what the work has to say, as caused by that message."""
-        self.last[work.ticket.id] = incoming
-        self.answers += [_emit(fact, incoming) for fact in work.take_facts()]
 
 
 class Intake:
@@ -121,14 +61,14 @@ class Intake:
             tx,
             [i.message.message_id for i in batch],
             list({i.message.parent_message_id for i in batch if i.message.parent_message_id is not None}),
-            list({(i.message.tenant_id, i.message.ticket_number) for i in batch if i.message.ticket_number}),
+            list({place for i in batch if (place := _number(i.message)) is not None}),
             self._patience,
         )
-        state = _Batch(
+        state = Batch(
             tx=tx,
             packs=packs,
             located=located,
-            tickets=await _lock(tx, batch, located),
+            tickets=await lock_all(tx, batch, located),
             people=await self._known.people((i.message.sender.person_id for i in batch), tx),
             inbound=await self._known.inbound(packs, tx),
             year=tx.instant.year,
@@ -143,12 +83,12 @@ class Intake:
         await assigning.settle(tx, works, packs, self._draw)
         for work in works:
             state.tell(work, state.last[work.ticket.id])
-        state.answers += await save(tx, works, lambda work, told: _emit(told, state.last[work.ticket.id]))
+        state.answers += await save(tx, works, lambda work, told: emit(told, state.last[work.ticket.id]))
         if state.by_message:
             await waiting.wake(tx, PARENT, [str(message) for message in state.by_message])
         return state.answers
 
-    def _one(self, state: _Batch, incoming: Incoming) -> None:
+    def _one(self, state: Batch, incoming: Incoming) -> None:
         """One message, after all that came before it."""
         message = incoming.message
         if message.message_id in state.located.of_message or message.message_id in state.by_message:
@@ -163,7 +103,7 @@ class Intake:
                 self._open(state, incoming, decision)
 
     @staticmethod
-    def _seen(state: _Batch, tenant: str) -> threading.Seen:
+    def _seen(state: Batch, tenant: str) -> threading.Seen:
         known = state.seen.get(tenant)
         if known is not None:
             return known
@@ -174,31 +114,31 @@ class Intake:
             of_message=lambda m: state.current(state.by_message.get(m) or located.of_message.get(m)),
             of_number=lambda t, n: state.current(located.of_number.get((t, n))),
             overdue=lambda parent: parent in located.overdue,
+            ours=lambda person_id: _ours(state.people.get(person_id)),
             takes_replies=lambda ticket: conversation.takes_replies(ticket, machine),
         )
         return state.seen[tenant]
 
-    def _join(self, state: _Batch, incoming: Incoming, decision: threading.Join) -> None:
+    def _join(self, state: Batch, incoming: Incoming, decision: threading.Join) -> None:
         message = incoming.message
         work = state.work(decision.ticket_id)
-        at = state.tx.instant
         side = _side(message, work.ticket, state.people, decision.evidence)
         person = state.people.get(message.sender.person_id)
         role = str(person.role) if person is not None and side is AuthorKind.AGENT else Role.CUSTOMER.value
         actor = Actor(kind=ActorKind.PERSON, id=str(message.sender.person_id), role=role)
-        work.begin(at)
+        at = work.begin(state.tx.instant)
         conversation.add(
             work,
             state.packs[message.tenant_id].machine,
             conversation.received(message, side, at),
-            Act(actor, at, self._draw),
+            work.act(actor, self._draw),
             received_at=message.received_at,
             addressed=_addressed(message, state.inbound),
         )
         state.by_message[message.message_id] = decision.ticket_id
         state.tell(work, incoming)
 
-    def _open(self, state: _Batch, incoming: Incoming, decision: threading.Open) -> None:
+    def _open(self, state: Batch, incoming: Incoming, decision: threading.Open) -> None:
         message = incoming.message
         pack = state.packs[message.tenant_id]
         at = state.tx.instant
@@ -221,7 +161,7 @@ class Intake:
         state.by_message[message.message_id] = work.ticket.id
         state.tell(work, incoming)
 
-    def _link(self, state: _Batch) -> None:
+    def _link(self, state: Batch) -> None:
         """Link tickets that were opened while their parent was missing to the ticket the parent came to."""
         for message_id, waiting_ids in state.located.awaiting.items():
             parent = state.current(state.by_message.get(message_id))
@@ -231,7 +171,7 @@ class Intake:
                 work = state.work(ticket_id)
                 work.begin(state.tx.instant)
                 work.change(follows_id=parent.id, awaited_parent_id=None)
-                act = Act(DESK, state.tx.instant, self._draw)
+                act = work.act(DESK, self._draw)
                 work.record("linked", act, {"follows": (None, str(parent.id))})
                 work.facts.append(
                     TicketUpdated(
@@ -245,20 +185,10 @@ class Intake:
                 state.last.setdefault(ticket_id, state.last[parent.id])
 
 
-async def _lock(tx: Tx, batch: Sequence[Incoming], located: Located) -> dict[UUID, Ticket]:
-    """Lock every ticket the evidence leads to, and those they were merged into."""
-    wanted: set[UUID] = {i.message.token_ticket_id for i in batch if i.message.token_ticket_id is not None}
-    wanted.update(located.of_message.values(), located.of_number.values())
-    for ids in located.awaiting.values():
-        wanted.update(ids)
-    found = await tickets.lock(tx, wanted)
-    while True:
-        # A merge target is locked after its source: should two transactions cross, one of them is run again.
-        further = {t.merged_into for t in found.values() if t.merged_into is not None} - found.keys() - wanted
-        if not further:
-            return found
-        wanted |= further
-        found |= await tickets.lock(tx, further)
+def _number(message: MessageReceived) -> tuple[str, str] | None:
+    """The tenant and the number in the subject, if it can be one."""
+    text = message.ticket_number
+    return (message.tenant_id, text) if text is not None and NUMBER.fullmatch(text) else None
 
 
 def _may_open(message: MessageReceived, located: Located) -> bool:
@@ -271,19 +201,19 @@ def _may_open(message: MessageReceived, located: Located) -> bool:
 def _side(message: MessageReceived, ticket: Ticket, people: dict[UUID, PersonChanged], evidence: str) -> AuthorKind:
     """On which side a reply was written. An agent's mail counts as ours only with a token and a sender not spoofed."""
     person = people.get(message.sender.person_id)
-    ours = person is not None and person.active and person.role in AGENT_ROLES
-    if ours and evidence == "token" and not message.spoofed and message.sender.person_id != ticket.requester_id:
+    proven = evidence == "token" and not message.spoofed
+    if _ours(person) and proven and message.sender.person_id != ticket.requester_id:
         return AuthorKind.AGENT
     return AuthorKind.REQUESTER
+
+
+def _ours(person: PersonChanged | None) -> bool:
+    return person is not None and person.active and person.role in AGENT_ROLES
 
 
 def _addressed(message: MessageReceived, inbound: dict[str, frozenset[UUID]]) -> tuple[UUID, ...]:
     own = inbound.get(message.tenant_id, frozenset())
     return tuple(r.person_id for r in message.recipients if r.person_id not in own)
-
-
-def _emit(event: Event, incoming: Incoming) -> Emit:
-    return Emit(event, incoming.cause, correlation=incoming.correlation, traceparent=incoming.traceparent)
 
 
 def _not_yet(incoming: Incoming, kind: str, identity: str) -> NotYet:

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import UUID
 
+import structlog
+from pydantic import ValidationError
+
 from services.tickets.domain.policy import SECTIONS, Missing, Pack
 from services.tickets.domain.workflow import Machine
 from shared.contracts import ids
 from shared.contracts.directory import PersonChanged, PolicyPublished, TenantChanged
 from shared.contracts.pack import Assignment, Numbering, Priorities, Workflow
 from shared.db import Tx
+from shared.explain import explain
 from shared.replica import Replica
 
 _Version = tuple[object, ...]
+
+logger = structlog.get_logger(__name__)
 
 
 class Known:
@@ -48,12 +54,18 @@ class Known:
         if known is not None and known[0] == version:
             return known[1]
         workflow, priorities, assignment, numbering = (event.document for event in sections)
-        pack = Pack(
-            machine=Machine(Workflow.model_validate(workflow)),
-            priorities=Priorities.model_validate(priorities),
-            assignment=Assignment.model_validate(assignment),
-            numbering=Numbering.model_validate(numbering),
-        )
+        try:
+            pack = Pack(
+                machine=Machine(Workflow.model_validate(workflow)),
+                priorities=Priorities.model_validate(priorities),
+                assignment=Assignment.model_validate(assignment),
+                numbering=Numbering.model_validate(numbering),
+            )
+        except ValidationError as error:
+            # Of a later release, say: messages wait for one that can be read, which is better than being parked.
+            section = error.title.lower()
+            logger.error("section of a pack cannot be read", tenant=tenant, section=section, reason=explain(error))
+            return known[1] if known is not None else Missing(f"{tenant}/{section}")
         self._packs[tenant] = (version, pack)
         return pack
 

@@ -13,6 +13,10 @@ SMALLEST, LARGEST = 10, 1000
 """Numbers per block; the first is small, so that a quiet tenant's numbers are dense, each next one twice as large."""
 
 
+_AT_HAND = 8
+"""More than requests can be at work at once, so that none has to reserve inside its transaction."""
+
+
 @dataclass(slots=True)
 class _Block:
     next: int
@@ -52,9 +56,9 @@ class Numbers:
             self._blocks[place] = [*blocks, _Block(first, first + size, min(size, LARGEST))]
 
     async def ensure_this_year(self, tenant: str) -> None:
-        """Have one number at hand for a ticket about to be opened, by the database's clock."""
+        """Have numbers at hand for tickets about to be opened, by the database's clock."""
         year: int = await self._database.fetchval("SELECT extract(year FROM desk_now() AT TIME ZONE 'UTC')::int")
-        await self.ensure([tenant], year)
+        await self.ensure([tenant] * _AT_HAND, year)
 
     def take(self, tenant: str, year: int) -> int:
         """The next number. Raises LookupError when `ensure` was not called for it."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from services.tickets.domain import assignment, ledger, workflow
-from services.tickets.domain.ticket import MAX_PARTICIPANTS, Act, Ticket, Work, joined
+from services.tickets.domain.ticket import MAX_PARTICIPANTS, Act, Ticket, Work, clean_text, joined
 from services.tickets.domain.workflow import Machine
 from shared.contracts.message import MessageReceived
 from shared.contracts.pack import Trigger
@@ -30,7 +30,7 @@ def received(message: MessageReceived, author_kind: AuthorKind, at: datetime) ->
         body=message.body,
         attachments=message.attachments,
         automatic=message.automatic,
-        external_id=message.external_id,
+        external_id=None if message.external_id is None else clean_text(message.external_id, 1000),
         created_at=at,
     )
 

@@ -50,7 +50,7 @@ def patch(work: Work, pack: Pack, wanted: Mapping[str, JsonValue], queues: froze
             sets[field] = found
     if wrong or not sets:
         return wrong
-    work.begin(act.at)
+    act = Act(act.actor, work.begin(act.at), act.draw)
     for change in sets.values():
         work.change(**change.values)
         if change.ledger is not None:

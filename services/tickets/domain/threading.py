@@ -1,7 +1,8 @@
 """Which ticket a message belongs to: evidence in its order, each checked before it counts.
 
-1. A signed token of ours, if the sender takes part in that ticket. 2. The parent, if ingest knows it. 3. A number in
-the subject, if the sender takes part. 4. None of it: a new ticket. A ticket of another tenant is never joined.
+1. A signed token of ours, if the sender takes part in that ticket or is an agent. 2. The parent, if ingest knows it.
+3. A number in the subject, if the sender takes part. 4. None of it: a new ticket. A ticket of another tenant is never
+joined.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class Seen:
     """By tenant and number."""
     overdue: Callable[[UUID], bool]
     """Whether that parent has been waited for long enough."""
+    ours: Callable[[UUID], bool]
+    """Whether that person is an agent of the tenant."""
     takes_replies: Callable[[Ticket], bool]
     """Whether a reply may join: it is not closed, or its workflow reopens it."""
 
@@ -64,7 +67,7 @@ def thread(message: MessageReceived, seen: Seen) -> Threaded:
     """Where the message goes."""
     if message.token_ticket_id is not None:
         ticket = _own(message, seen.ticket(message.token_ticket_id))
-        if ticket is not None and ticket.participates(message.sender.person_id):
+        if ticket is not None and _may_use_token(message, ticket, seen):
             return _join(message, ticket, "token", seen)
     awaited: UUID | None = None
     if message.parent == Parent.KNOWN and message.parent_message_id is not None:
@@ -79,6 +82,12 @@ def thread(message: MessageReceived, seen: Seen) -> Threaded:
         if ticket is not None and ticket.participates(message.sender.person_id):
             return _join(message, ticket, "number", seen)
     return Open(awaited_parent_id=awaited)
+
+
+def _may_use_token(message: MessageReceived, ticket: Ticket, seen: Seen) -> bool:
+    """Those who take part, and agents who answer a notification of ours from their own mailbox."""
+    sender = message.sender.person_id
+    return ticket.participates(sender) or (not message.spoofed and seen.ours(sender))
 
 
 def _own(message: MessageReceived, ticket: Ticket | None) -> Ticket | None:

@@ -5,9 +5,11 @@ Invariant: what changes a ticket goes through `Work`, which numbers versions, co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +34,9 @@ MAX_TAG = 40
 MAX_WATCHERS = 100
 MAX_PARTICIPANTS = 500
 """The oldest beyond this are forgotten; the requester, who comes first, never is."""
+
+NUMBER = re.compile(r"[A-Z]{2,8}-\d{4}-\d{1,19}")
+"""What a ticket's number looks like; anything else is no number of ours."""
 
 ACTIVE = (StateCategory.NEW, StateCategory.OPEN, StateCategory.PENDING)
 """Categories in which a ticket counts for its assignee's load: seed 000 §5.2 limits active tickets.
@@ -106,6 +111,8 @@ class Ticket:
         """The same ticket with other values."""
         made = object.__new__(Ticket)
         made.__dict__.update(self.__dict__, **values)
+        if not _TOLD.isdisjoint(values):
+            made.__dict__.pop("_summary", None)
         return made
 
     @property
@@ -120,10 +127,15 @@ class Ticket:
 
     def participates(self, person_id: UUID) -> bool:
         """Whether that person belongs to the conversation."""
-        return person_id in self.participant_ids or person_id in self.watcher_ids or person_id == self.requester_id
+        named = (self.requester_id, self.assignee_id)
+        return person_id in named or person_id in self.participant_ids or person_id in self.watcher_ids
 
     def summary(self) -> TicketSummary:
-        """The snapshot that facts carry; built from validated values, so not validated again."""
+        """The snapshot that facts carry."""
+        return self._summary
+
+    @cached_property
+    def _summary(self) -> TicketSummary:
         return TicketSummary(
             ticket_id=self.id,
             number=self.number,
@@ -145,6 +157,10 @@ class Ticket:
             created_at=self.created_at,
             updated_at=self.updated_at,
         )
+
+
+_TOLD = frozenset(TicketSummary.model_fields) | {"rank", "id"}
+"""Fields that a summary shows: while none of them changes, `but` keeps the one that was made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +206,7 @@ class Work:
     @property
     def changed(self) -> bool:
         """Whether anything must be stored."""
-        return self.stored is None or self.ticket.version != self.stored.version
+        return self.ticket is not self.stored
 
     @property
     def frees_an_agent(self) -> bool:
@@ -208,9 +224,19 @@ class Work:
             return False
         return before.assignee_id is not None or not before.active or before.queue != now.queue
 
-    def begin(self, at: datetime) -> None:
-        """Count one input at `at`, the transaction's instant; an older clock never moves a ticket back."""
-        self.ticket = self.ticket.but(version=self.ticket.version + 1, updated_at=max(at, self.ticket.updated_at))
+    def begin(self, at: datetime) -> datetime:
+        """Count one input of a transaction that began at `at`; the instant of everything that follows from it.
+
+        That is `at`, unless a transaction that began later has changed the ticket first: then it is that one's, so
+        that the ledger never goes back in time.
+        """
+        at = max(at, self.ticket.updated_at)
+        self.ticket = self.ticket.but(version=self.ticket.version + 1, updated_at=at)
+        return at
+
+    def act(self, actor: Actor, draw: audit.Draw) -> Act:
+        """Somebody acting on this ticket within the input that has begun."""
+        return Act(actor, self.ticket.updated_at, draw)
 
     def change(self, **values: Any) -> None:
         """Give fields new values."""

@@ -10,12 +10,12 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from shared import waiting
+from shared import outbox, waiting
 from shared.contracts.directory import Role
 from shared.contracts.message import Hints
 from shared.contracts.ticket import TicketState
 from shared.envelope import NotYet
-from tests.integration.tickets.conftest import Service, build, message, person, reply, ticket_id
+from tests.integration.tickets.conftest import Service, build, message, person, received, reply, ticket_id
 from tests.support.databases import ScratchDatabases
 from tests.support.engines import Engines
 
@@ -262,6 +262,59 @@ async def test_text_that_jsonb_refuses_is_kept(service: Service) -> None:
     await service.handle(message(subject="a\0b\r\nBcc: x", text="NUL \0 and \x1f"))
     assert await service.one("SELECT subject FROM ticket") == "a b Bcc: x"
     assert await service.one("SELECT body::text FROM message") == '{"text":"NUL \\u0000 and \\u001f"}'
+
+
+async def test_an_agents_mail_is_an_answer_of_ours_only_with_a_token_and_a_true_sender(service: Service) -> None:
+    await service.tenant()
+    team = await service.team()
+    await service.agent("ann", team)
+    first = message()
+    await service.handle(first)
+    target = ticket_id(first)
+    await service.handle(message("ann", token_ticket_id=target))
+    (state,) = (await service.published("ticket.state"))[-1:]
+    assert state["ledger"][-1]["kind"] == "responded"
+    await service.handle(message("ann", token_ticket_id=target, spoofed=True), reply(first, "ann"))
+    kinds = [
+        r["author_kind"] for r in await service.rows("SELECT author_kind FROM message ORDER BY ticket_id, position")
+    ]
+    assert kinds.count("agent") == 1
+
+
+async def test_what_only_looks_like_a_number_or_an_id_harms_nobody(service: Service) -> None:
+    await service.tenant()
+    await service.handle(
+        message(ticket_number="INC-2026-\0"), message(external_id="a\0b@c"), message(ticket_number="; DROP")
+    )
+    assert await service.one("SELECT count(*) FROM ticket") == 3
+
+
+async def test_a_section_that_cannot_be_read_is_waited_for_and_the_former_pack_goes_on(service: Service) -> None:
+    await service.tenant("acme", workflow={"initial": "x", "of_a_later_release": True})
+    (waits,) = await service.handle(message())
+    assert isinstance(waits, NotYet)
+    assert waits.missing_id == "acme/workflow"
+    await service.tenant("acme")
+    await service.handle(message())
+    await service.tenant("acme", workflow={"initial": "x", "of_a_later_release": True})
+    await service.handle(message())
+    assert await service.one("SELECT count(*) FROM ticket") == 2
+
+
+async def test_a_slower_transaction_never_takes_the_ledger_back_in_time(service: Service) -> None:
+    await service.tenant()
+    first = message()
+    await service.handle(first)
+    batch = [received(reply(first))]
+    async with service.database.begin() as slow:
+        await asyncio.sleep(0.05)
+        await service.handle(reply(first))
+        answers = await service.handlers.on_message_received(slow, batch)
+        await outbox.add(slow, answers)
+    state = (await service.published("ticket.state"))[-1]
+    instants = [entry["at"] for entry in state["ledger"] if entry["kind"] != "opened"]
+    assert instants == sorted(instants)
+    assert state["message_count"] == 3
 
 
 async def test_four_handlers_at_once_never_give_a_number_twice(

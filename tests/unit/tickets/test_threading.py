@@ -10,7 +10,7 @@ import pytest
 
 from services.tickets.domain.threading import Join, Open, Seen, Wait, thread
 from services.tickets.domain.ticket import Ticket
-from tests.unit.tickets.desk import message, opened
+from tests.unit.tickets.desk import message, opened, person
 
 ONE = opened(source="one").ticket
 TWO = opened(source="two").ticket.but(number="INC-2026-000002")
@@ -27,6 +27,7 @@ def _seen(messages: Mapping[UUID, Ticket] | None = None, *, overdue: bool = Fals
             (t for t in tickets.values() if (t.tenant_id, t.number) == (tenant, number)), None
         ),
         overdue=lambda _: overdue,
+        ours=lambda who: who == person("ann"),
         takes_replies=lambda _: takes_replies,
     )
 
@@ -36,6 +37,8 @@ KNOWN: dict[str, Any] = {"parent": "known", "parent_message_id": PARENT}
 CASES = [
     ({"token_ticket_id": ONE.id}, {}, Join(ONE.id, "token")),
     ({"token_ticket_id": ONE.id, "sender": "mallory"}, {}, Open()),
+    ({"token_ticket_id": ONE.id, "sender": "ann"}, {}, Join(ONE.id, "token")),
+    ({"token_ticket_id": ONE.id, "sender": "ann", "spoofed": True}, {}, Open()),
     ({"token_ticket_id": FOREIGN.id}, {}, Open()),
     ({"token_ticket_id": uuid4()}, {}, Open()),
     ({"token_ticket_id": ONE.id, **KNOWN}, {PARENT: TWO}, Join(ONE.id, "token")),
