@@ -355,9 +355,9 @@ def _many(results: Sequence[Outcome | list[FieldError]]) -> Response:
 def _told(outcome: Outcome) -> dict[str, Any]:
     told = {
         "status": outcome.status.value,
-        "message_id": outcome.message_id,
-        "conversation_id": outcome.conversation_id,
+        "message_id": str(outcome.message_id),
+        "conversation_id": str(outcome.conversation_id),
     }
     if outcome.ticket_id is not None:
-        told["ticket_id"] = outcome.ticket_id
+        told["ticket_id"] = str(outcome.ticket_id)
     return told
