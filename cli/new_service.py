@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 def new_service(
     name: Annotated[str, typer.Argument(help="Lower case, letters and digits: csat, knowledge.")],
 ) -> None:
-    """Make services/NAME with its tests, and enter it in the manifest."""
+    """Make services/NAME with its tests, and enter it in the manifest and at the one origin."""
     try:
         made = make(ROOT, name)
     except ValueError as error:
@@ -43,7 +43,7 @@ services/{name} counts tickets per tenant until you change it. It is found by `m
   make run S="{name}"
 Then: the topics it consumes in services/{name}/app.py and shared/contracts/manifest.py, tables in
 services/{name}/migrations (./deskwire schema writes schema.sql), dependencies in its pyproject.toml (make lock),
-its paths at the one origin in services/console/domain.py."""
+further paths at the one origin in services/console/domain.py."""
     )
 
 
@@ -72,6 +72,7 @@ def make(root: Path, name: str) -> list[Path]:
                 made[-1].write_text(_renamed(path.read_text(), name))
     made.append(_require(root, name))
     made.append(_subscribe(root, name))
+    made += _open(root, name)
     return made
 
 
@@ -100,6 +101,27 @@ def _subscribe(root: Path, name: str) -> Path:
         text = f"{text[: match.start()]}{match[1]}({listed}{',' if len(consumers) == 1 else ''}){text[match.end() :]}"
     path.write_text(text)
     return path
+
+
+def _open(root: Path, name: str) -> list[Path]:
+    """Give its API a line in the path table of the one origin, and the edge the setting with its address."""
+    console = root / "services" / "console"
+    lines = {
+        console / "domain.py": (
+            ')\n"""The one path table.',
+            f'    Rule("/v1/{name}", "{name}", "{name.capitalize()}."),\n',
+        ),
+        console / "settings.py": (
+            "    connect_seconds: ",
+            f'    {name}_url: str = Field("", description="Base address of {name}.")\n',
+        ),
+    }
+    for path, (before, line) in lines.items():
+        text = path.read_text()
+        if text.count(before) != 1:
+            raise ValueError(f"{path}: there is no place for the line of {name}")
+        path.write_text(text.replace(before, line + before))
+    return list(lines)
 
 
 def _document() -> None:

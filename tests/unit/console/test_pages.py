@@ -9,13 +9,13 @@ import re
 from selectolax.lexbor import LexborHTMLParser
 
 from services.console import pages
-from services.console.domain import PATHS, merge
+from services.console.domain import PATHS, SERVICES, merge
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
 
 
 def test_the_home_page_lists_every_path_with_its_service_and_state() -> None:
-    html = pages.home(PATHS, {"ingest": "ready", "tickets": "away", "directory": "not ready"})
+    html = pages.home(PATHS, dict.fromkeys(SERVICES, "ready") | {"tickets": "away", "directory": "not ready"})
     rows = LexborHTMLParser(html).css("tbody tr")
     assert [row.css("code")[0].text() for row in rows] == [rule.prefix for rule in PATHS]
     assert {row.css("td")[2].text() for row in rows} == {"ready", "away", "not ready"}
@@ -44,15 +44,13 @@ def test_what_a_service_says_of_itself_stays_text() -> None:
         "requestBody": {"content": {HOSTILE: {"schema": {"title": HOSTILE}}}},
     }
     document = merge({"tickets": {"paths": {"/v1/tickets/" + HOSTILE: {"post": operation}}}})
-    html = pages.reference(document, [HOSTILE]) + pages.home(
-        PATHS, dict.fromkeys(("ingest", "tickets", "directory"), HOSTILE)
-    )
+    html = pages.reference(document, [HOSTILE]) + pages.home(PATHS, dict.fromkeys(SERVICES, HOSTILE))
     page = LexborHTMLParser(html)
     assert page.css("script, img, iframe, object, link, [onerror], [src]") == []
 
 
 def test_the_policy_allows_the_pages_style_and_nothing_else() -> None:
-    html = pages.home(PATHS, dict.fromkeys(("ingest", "tickets", "directory"), "ready"))
+    html = pages.home(PATHS, dict.fromkeys(SERVICES, "ready"))
     found = re.search("<style>(.*?)</style>", html, re.DOTALL)
     assert found is not None
     digest = base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
