@@ -129,11 +129,13 @@ CREATE TABLE ticket (
     active boolean NOT NULL,
     CONSTRAINT ticket_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_analyze_scale_factor=0.02, autovacuum_vacuum_scale_factor=0.02, fillfactor=80);
-CREATE INDEX ticket_assignee ON ticket USING btree (tenant_id, assignee_id, active, updated_at, id) WHERE (assignee_id IS NOT NULL);
+CREATE INDEX ticket_assignee ON ticket USING btree (tenant_id, assignee_id, updated_at, id) WHERE (assignee_id IS NOT NULL);
 CREATE INDEX ticket_awaited_parent ON ticket USING btree (awaited_parent_id) WHERE (awaited_parent_id IS NOT NULL);
 CREATE INDEX ticket_backlog ON ticket USING btree (tenant_id, queue, rank, created_at, id) WHERE (active AND (assignee_id IS NULL));
+CREATE INDEX ticket_category ON ticket USING btree (tenant_id, category, rank, created_at, id);
 CREATE INDEX ticket_created ON ticket USING btree (tenant_id, created_at, id);
 CREATE INDEX ticket_export ON ticket USING btree (tenant_id, id);
+CREATE INDEX ticket_load ON ticket USING btree (tenant_id, assignee_id) WHERE (active AND (assignee_id IS NOT NULL));
 CREATE UNIQUE INDEX ticket_number ON ticket USING btree (tenant_id, number);
 CREATE INDEX ticket_queue ON ticket USING btree (tenant_id, queue, updated_at, id);
 CREATE INDEX ticket_rank ON ticket USING btree (tenant_id, rank, created_at, id);

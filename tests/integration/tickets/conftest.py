@@ -91,6 +91,7 @@ class Service:
     numbers: Numbers
     relay: Relay
     http: httpx2.AsyncClient
+    app: Any
     credentials: dict[str, Caller] = field(default_factory=dict)
     _known: list[Any] = field(default_factory=list)
     _versions: Any = field(default_factory=lambda: itertools.count(1))
@@ -362,6 +363,7 @@ async def build(engines: Engines, databases: ScratchDatabases, url: str) -> Serv
         numbers=numbers,
         relay=relay,
         http=in_memory(app),
+        app=app,
         http_credentials=credentials,
     )
 
