@@ -142,8 +142,8 @@ async def ensure_topics(
     Raises KafkaError when the broker refuses or is away.
     """
     admin = AIOKafkaAdminClient(**_connection(settings, "admin"))
-    await admin.start()
     try:
+        await admin.start()
         existing = set(await admin.list_topics())
         missing = [name for name in wanted if name not in existing]
         if not missing:
