@@ -107,7 +107,12 @@ def _messages(database: Database, blobs: Blobs) -> Router:
     @routes.get(
         "/v1/messages/{message_id}/original",
         response_class=Response,
-        responses={200: {"content": {"application/octet-stream": {}}, "description": "The bytes as they came."}},
+        responses={
+            200: {
+                "content": {"application/octet-stream": {}, "application/json": {}},
+                "description": "The bytes as they came; JSON when they came by `POST /v1/messages`.",
+            }
+        },
     )
     async def read_original(message_id: UUID, principal: Submitter) -> Response:
         """The message as it came, to be saved and not shown."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from services.ingest.mail.headers import WORD, Headers, decode_words
 MAX_ADDRESS = 320
 """RFC 5321: 64 for the local part, one @, 255 for the domain."""
 MAX_NAME = 256
+_QUOTED_LOCAL = re.compile(r'"[^"\r\n]{1,64}"@[^\s@"]{1,255}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ def _mailbox(words: str, angle: str | None, comment: str) -> Mailbox | None:
         name = words or comment
     else:
         address, name = words, comment
+        if _QUOTED_LOCAL.fullmatch(address):
+            return Mailbox(address=charset.one_line(address, MAX_ADDRESS), name=charset.one_line(comment, MAX_NAME))
         if " " in address.strip():
             # "Somebody somebody@example.org": the word with the @ is the address, the others the name.
             parts = address.split()

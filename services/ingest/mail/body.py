@@ -135,7 +135,7 @@ def _is_attachment(part: Part) -> bool:
         return False
     if kind not in _BODY_TYPES:
         return True
-    named = "filename" in part.disposition.parameters or "name" in part.content_type.parameters
+    named = bool(part.disposition.parameters.get("filename") or part.content_type.parameters.get("name"))
     # Some programs name the body itself; a named text that stands inline and is not HTML or plain is a file.
     return named and (part.disposition.value != "inline" or kind not in {"text/plain", "text/html"})
 

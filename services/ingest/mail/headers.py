@@ -19,6 +19,7 @@ WORD = re.compile(r"=\?([^?\s]{1,80})\?([bBqQ])\?([^?]*)\?=")
 """An encoded word: charset, encoding, text."""
 _PARAMETER = re.compile(r"""\s*;?\s*([^\s=;"]{1,100})\s*(?:=\s*("(?:[^"\\]|\\.)*"?|[^;]*))?""", re.DOTALL)
 _Q_ESCAPE = re.compile(rb"=([0-9A-Fa-f]{2})")
+_BEFORE = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t]*\r?\n)*(?:>?From [^\n]*\n)?")
 _SECTION = re.compile(r"^([^*]+)(?:\*(\d{1,3}))?(\*)?$")
 
 
@@ -53,8 +54,11 @@ class Headers:
 def split(data: bytes, start: int, end: int, budget: Budget) -> tuple[Headers, int]:
     """The header block of `data[start:end]` and where its body begins.
 
-    A line that is no header ends the block and belongs to the body. Raises BoundError for a block that is too large.
+    A line that is no header ends the block and belongs to the body. What gateways put before a whole mail (blank
+    lines, a byte order mark, an mbox line) is skipped. Raises BoundError for a block that is too large.
     """
+    if start == 0:
+        start = len(_BEFORE.match(data)[0])  # type: ignore[index]  # it matches nothing, too
     found: list[tuple[str, bytes]] = []
     name = ""
     pieces: list[bytes] = []
@@ -67,19 +71,14 @@ def split(data: bytes, start: int, end: int, budget: Budget) -> tuple[Headers, i
         if after > limit and (found or pieces or b":" in line[:200]):
             raise BoundError(Bound.HEADERS_TOO_LARGE)
         if not line.strip():
-            # Blank lines before the first header are skipped: broken gateways put them there.
             position = after
-            if found or name or line or position >= end or not field_at(data, position, end):
-                break
-            continue
+            break
         if line[:1] in b" \t" and name:
             pieces.append(line)
         elif match := _FIELD.match(line):
             if name:
                 found.append((name, b"".join(pieces)))
             name, pieces = match[1].decode("ascii").lower(), [match[2]]
-        elif not found and not name and line.startswith((b"From ", b">From ")):
-            pass  # an mbox separator
         else:
             break
         position = after

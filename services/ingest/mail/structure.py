@@ -112,13 +112,14 @@ def _boundary(part: Part, data: bytes, start: int, end: int) -> bytes | None:
 
 def _slices(data: bytes, start: int, end: int, boundary: bytes, budget: Budget) -> list[tuple[int, int]]:
     """Where each child begins and ends."""
-    delimiter = re.compile(rb"(?:^|\n)--" + re.escape(boundary) + rb"(--)?[ \t]*(?:\r?(?:\n|\Z))")
+    line = rb"--" + re.escape(boundary) + rb"(--)?[ \t]*(?:\r?(?:\n|\Z))"
+    # A delimiter at the very start has no line before it; the others share the line end before them.
+    first, delimiter = re.compile(line), re.compile(rb"\n" + line)
     found: list[tuple[int, int]] = []
     opened: int | None = None
     position = start
     while True:
-        # A delimiter at the very start has no line before it; later ones share the preceding line end.
-        match = delimiter.match(data, position, end) if position == start else None
+        match = first.match(data, position, end) if position == start else None
         match = match or delimiter.search(data, max(start, position - 1), end)
         if match is None:
             break
