@@ -103,6 +103,7 @@ class Host:
         self._server = _Server(
             uvicorn.Config(
                 self,
+                http=BoundedProtocol,
                 lifespan="on",
                 log_config=None,
                 access_log=False,
