@@ -11,11 +11,11 @@ from tests.support.openapi import check_api
 pytestmark = [pytest.mark.engines, pytest.mark.slow]
 
 
-@pytest.mark.parametrize("role", [Role.ADMIN, Role.CUSTOMER])
-async def test_every_operation_answers_as_documented(service: Service, role: Role) -> None:
+async def test_every_operation_answers_as_documented(service: Service) -> None:
     await service.tenant()
     team = await service.team()
     await service.agent("ann", team, capacity=100)
     await service.handle(*(message("rita") for _ in range(3)))
-    report = await check_api(service.app, headers=service.caller("rita", role).headers, examples=10 if role is Role.ADMIN else 4)
+    admin = service.caller("rita", Role.ADMIN)
+    report = await check_api(service.app, headers=admin.headers, examples=8)
     assert len(report.operations) == 11
