@@ -19,6 +19,7 @@ from typing_extensions import override
 from shared import admin, log, metrics
 from shared.db import is_connection_failure
 from shared.health import SHARED_FOR, Health, Heartbeat, Missing, Progress, failing, respond
+from shared.http.protocol import BoundedProtocol
 
 if TYPE_CHECKING:
     import socket
