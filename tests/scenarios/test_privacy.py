@@ -166,9 +166,9 @@ async def test_a_canary_in_a_thousand_messages_is_in_no_log_no_metric_no_header_
     await poison(installation, canary, 18)
     for group in ("tickets", "directory"):
         for headers in await letters(installation, group, 18):
-            said = {name: value.decode(errors="replace") for name, value in headers}
-            assert any(name.startswith("dlq_") for name in said), "a dead letter says where it came from and why"
-            assert canary.found_in(json.dumps(said)) == [], said
+            told = {name: value.decode(errors="replace") for name, value in headers}
+            assert any(name.startswith("dlq_") for name in told), "a dead letter says where it came from and why"
+            assert canary.found_in(json.dumps(told)) == [], told
     await installation.settled()
     assert [ticket for ticket in await other.tickets() if canary.found_in(json.dumps(ticket))] == []
     assert sum(bool(canary.found_in(json.dumps(ticket))) for ticket in await desk.tickets()) >= 900, "it did arrive"
