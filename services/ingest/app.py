@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from services.ingest import handlers, sweep
+from services.ingest import measures as measuring_here
 from services.ingest.api import application
 from services.ingest.archive import Archive
 from services.ingest.channels.http import Submissions
@@ -14,7 +15,6 @@ from services.ingest.intake import Intake
 from services.ingest.mail.limits import Limits
 from services.ingest.mail.parse import Options
 from services.ingest.mailroom import Mailroom
-from services.ingest.measures import Measures
 from services.ingest.parsing import Parser
 from services.ingest.quarantine import Quarantine
 from services.ingest.settings import Settings
@@ -42,7 +42,7 @@ async def build(settings: Settings) -> Service:
     key = master_key(settings)
     database = await Database.connect(settings.database_url.get_secret_value(), application="ingest")
     metrics = measuring.for_service("ingest")
-    measures = Measures(metrics)
+    measures = measuring_here.of(metrics)
     relay = Relay(settings, database, metrics=metrics, fair=True)
     replica = Replica(
         settings,

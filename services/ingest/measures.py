@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Sequence
+from functools import cache
 
 from prometheus_client import Counter, Histogram
 
@@ -50,3 +51,9 @@ class Measures:
     def refused(self, reason: str) -> None:
         """Count one refusal by SMTP."""
         self._refused.labels(self._service, reason).inc()
+
+
+@cache
+def of(metrics: Metrics) -> Measures:
+    """The series in the registry of `metrics`, always the same: a service that is built again counts on."""
+    return Measures(metrics)
