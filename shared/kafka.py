@@ -134,6 +134,22 @@ async def ping(consumer: AIOKafkaConsumer, timeout: float = 2.0) -> None:
         await consumer.topics()
 
 
+async def ends(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Mapping[TopicPartition, int]:
+    """Where each partition of those topics ends now. Raises TimeoutError while a topic has no partitions yet."""
+    partitions = []
+    for topic in topics:
+        numbers = consumer.partitions_for_topic(topic)
+        if not numbers:
+            # The client has not asked about this topic yet, and topics() drops the partitions.
+            metadata = await consumer._client.fetch_all_metadata()  # noqa: SLF001 - there is no public way
+            numbers = metadata.partitions_for_topic(topic)
+        if not numbers:
+            raise TimeoutError(f"{topic}: no partitions yet")
+        partitions += [TopicPartition(topic, number) for number in numbers]
+    found: Mapping[TopicPartition, int] = await consumer.end_offsets(partitions)
+    return found
+
+
 async def ensure_topics(
     settings: ServiceSettings, wanted: Mapping[str, Mapping[str, str]], *, partitions: int = 1
 ) -> list[str]:

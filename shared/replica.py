@@ -188,7 +188,8 @@ class Replica(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
             self._consumer = consumer
             await self._topics_exist(consumer)
             if self._targets is None:
-                self._targets = await self._ends(consumer)
+                ends = await kafka.ends(consumer, self._routes)
+                self._targets = {self._place(partition): end for partition, end in ends.items()}
             await self._look_whether_ready()
             consumer.subscribe(list(self._routes), listener=self)
             while True:
@@ -205,25 +206,6 @@ class Replica(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
         while missing := set(self._routes) - set(await consumer.topics()):
             logger.warning("replica waits for topics", topics=sorted(missing))
             await asyncio.sleep(0.5)
-
-    async def _ends(self, consumer: AIOKafkaConsumer) -> dict[Place, int]:
-        """Where each partition ends now."""
-        partitions = [
-            TopicPartition(wire, number)
-            for wire in self._routes
-            for number in consumer.partitions_for_topic(wire) or await self._partitions(consumer, wire)
-        ]
-        ends = await consumer.end_offsets(partitions)
-        return {self._place(partition): end for partition, end in ends.items()}
-
-    @staticmethod
-    async def _partitions(consumer: AIOKafkaConsumer, wire: str) -> set[int]:
-        """Partitions of a topic the client has not asked about yet."""
-        metadata = await consumer._client.fetch_all_metadata()  # noqa: SLF001 - topics() drops the partitions
-        found: set[int] | None = metadata.partitions_for_topic(wire)
-        if not found:
-            raise TimeoutError(f"{wire}: no partitions yet")
-        return found
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
         """Fetch once and store; when the database is away, wait and read the same again."""

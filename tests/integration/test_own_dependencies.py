@@ -25,8 +25,8 @@ def test_a_service_starts_with_nothing_installed_but_its_own_requirements(servic
     shutil.copy(ROOT / "services/__init__.py", tree / "services/__init__.py")
     quiet = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "UV_LINK_MODE": "hardlink"}
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, environment], check=True, env=quiet)
-    install = [uv, "pip", "install", "--quiet", "--require-hashes", "--python", environment / "bin/python"]
-    subprocess.run([*install, "-r", ROOT / "requirements" / f"{service}.txt"], check=True, env=quiet)
+    install = [uv, "pip", "install", "--quiet", "--require-hashes", "--python", str(environment / "bin/python")]
+    subprocess.run([*install, "-r", str(ROOT / "requirements" / f"{service}.txt")], check=True, env=quiet)
 
     shown = subprocess.run(
         [environment / "bin/python", "-m", f"services.{service}", "--print-config"],

@@ -9,12 +9,34 @@ from typing import Any
 import httpx2
 import pytest
 from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from services.console.app import build
 from services.console.settings import Settings
 from tests.support.api import MASTER_KEY, served
 
 Edge = Callable[..., AbstractAsyncContextManager[httpx2.AsyncClient]]
+
+
+async def echo(request: Request) -> Response:
+    """Tell what arrived."""
+    return JSONResponse(
+        {
+            "method": request.method,
+            "target": (request.scope["raw_path"] + b"?" + request.scope["query_string"]).decode("latin-1"),
+            "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in request.scope["headers"]],
+            "body": (await request.body()).decode("latin-1"),
+        }
+    )
+
+
+def service(*routes: Route) -> Starlette:
+    """A service with those routes that echoes everything else."""
+    everything = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+    return Starlette(routes=[*routes, Route("/{path:path}", echo, methods=everything)])
 
 
 @pytest.fixture

@@ -13,32 +13,15 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from shared.http.forwarded import address_in
-from tests.integration.console.conftest import Edge
+from tests.integration.console.conftest import Edge, service
 from tests.support.api import served
 from tests.support.sample import edge_key
 
 Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-async def echo(request: Request) -> Response:
-    """Tell what arrived."""
-    return JSONResponse(
-        {
-            "method": request.method,
-            "target": (request.scope["raw_path"] + b"?" + request.scope["query_string"]).decode("latin-1"),
-            "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in request.scope["headers"]],
-            "body": (await request.body()).decode("latin-1"),
-        }
-    )
-
-
-def service(*routes: Route) -> Starlette:
-    everything = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-    return Starlette(routes=[*routes, Route("/{path:path}", echo, methods=everything)])
 
 
 @asynccontextmanager
