@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +15,7 @@ import pytest
 from tests.support.databases import ScratchDatabases
 from tests.support.engines import Engines
 from tests.support.faults.contracts import SCHEMA, TOPICS
+from tests.support.faults.ground import Thread
 from tests.support.faults.lab import Lab
 from tests.support.topics import create_topics, delete_topics, new_prefix
 
@@ -61,6 +62,26 @@ async def make_lab(
 async def lab(make_lab: MakeLab) -> Lab:
     """The one lab of most tests."""
     return await make_lab()
+
+
+@pytest.fixture(scope="module")
+async def machine_url(databases: ScratchDatabases) -> str:
+    """One database for all examples of a state machine; each begins with empty tables."""
+    made = await databases.create("mechanism")
+    connection = await asyncpg.connect(databases.admin(made))
+    try:
+        await connection.execute(SCHEMA)
+    finally:
+        await connection.close()
+    return made
+
+
+@pytest.fixture
+def thread() -> Iterator[Thread]:
+    """An event loop for a state machine."""
+    made = Thread()
+    yield made
+    made.stop()
 
 
 async def new_lab(

@@ -80,7 +80,7 @@ def _wave(randomness: random.Random, wave: int) -> list[Sent]:
     ]
 
 
-@pytest.mark.parametrize("case", SHORT, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", SHORT, ids=lambda case: case.point)
 async def test_killed_at_any_point_nothing_is_lost_or_done_twice(
     case: Kill, side_by_side: Mapping[str, asyncio.Task[None]]
 ) -> None:

@@ -70,7 +70,7 @@ async def test_older_states_and_facts_of_other_keys_in_any_order_end_in_the_newe
     window = 50
     for part in (snapshots, rules):
         ranks = {id(one): place + lab.random.randint(0, window) for place, one in enumerate(part)}
-        part.sort(key=lambda one: ranks[id(one)])  # noqa: B023 - used at once
+        part.sort(key=lambda one: ranks[id(one)])
     older = snapshots[: len(snapshots) // 3]
     await lab.start(parts="bus,relay,replica")
     for start in range(0, 400, 100):

@@ -93,7 +93,7 @@ async def test_a_poison_event_amid_ten_thousand_parks_its_key_alone_and_goes_on_
     await lab.start()
     found = await lab.verify(within=120)
     assert len(found.effects) == sum(one.expected == "effect" for one in sent)
-    assert [reason for *_, reason in found.waiting][0] == "poison"
+    assert next(reason for *_, reason in found.waiting) == "poison"
     assert {reason for *_, reason in found.waiting[1:]} == {"behind"}
     assert await lab.value("SELECT attempts FROM waiting ORDER BY id LIMIT 1") == 3
     # Repaired, released by a person: it and its followers, in order, and nothing of the others again.

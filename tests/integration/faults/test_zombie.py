@@ -119,7 +119,7 @@ SHORT = [Sleep(point, repeats, SEED) for point, repeats in POINTS]
 FULL = [Sleep(point, repeats, SEED + n) for n in range(1, 11) for point, repeats in POINTS]
 
 
-@pytest.mark.parametrize("case", SHORT, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", SHORT, ids=lambda case: case.point)
 async def test_a_stopped_leader_that_wakes_after_its_successor_changes_nothing(
     case: Sleep, side_by_side: Mapping[str, asyncio.Task[None]]
 ) -> None:

@@ -96,8 +96,8 @@ def _outputs(entries: Sequence[Entry], found: World) -> Iterator[str]:
     for _, key, _, identity, _ in effects:
         by_key[key].append(identity)
     for key, ids in by_key.items():
-        told = set(causes[key])
-        yield from _compared(f"answers of {key}", [i for i in dict.fromkeys(ids) if i in told], causes[key])
+        answered = set(causes[key])
+        yield from _compared(f"answers of {key}", [i for i in dict.fromkeys(ids) if i in answered], causes[key])
     del entries
 
 
@@ -203,11 +203,11 @@ def _due(entries: Sequence[Entry], found: World) -> Iterator[str]:
         if counts[identity] != 1 or identity not in timers:
             yield f"timer {identity}: {counts[identity]} ledger entries instead of 1"
     for key, due_at, fired_at in found.ledger:
-        entry = timers.get(key)
+        timer = timers.get(key)
         if fired_at < due_at:
             yield f"timer {key}: fired {due_at - fired_at} early"
-        if entry is not None and entry.due_at and datetime.fromisoformat(entry.due_at) != due_at:
-            yield f"timer {key}: due {due_at} in the ledger instead of {entry.due_at}"
+        if timer is not None and timer.due_at and datetime.fromisoformat(timer.due_at) != due_at:
+            yield f"timer {key}: due {due_at} in the ledger instead of {timer.due_at}"
     dues = {key: due_at for key, due_at, _ in found.ledger}
     for topic, _, _, identity, applied_at in found.effects:
         if topic == "timer" and identity in dues and applied_at < dues[identity]:
@@ -223,7 +223,11 @@ def _offsets(entries: Sequence[Entry], found: World, *, settled: bool) -> Iterat
     letters = {(one.topic, one.partition, one.offset) for one in found.letters}
     published = not found.outbox
     for entry in entries:
-        if entry.outcome == "ok" and entry.topic in FACTS and entry.offset < found.committed.get((entry.topic, entry.partition), 0):
+        if (
+            entry.outcome == "ok"
+            and entry.topic in FACTS
+            and entry.offset < found.committed.get((entry.topic, entry.partition), 0)
+        ):
             handled = entry.id in applied or entry.place in away or (entry.place in letters or not published)
             if not handled:
                 yield f"{entry.place}: below the committed offset and not handled ({entry.id})"

@@ -85,9 +85,7 @@ class Done(Event):
 
 def _topic(event: type[Event], *more: type[Event], owner: str = "other", compacted: bool = False) -> Topic:
     name = event.TYPE.rpartition(".")[0]
-    return Topic(
-        name=name, owner=owner, consumers=(), events=(event, *more), summary="For tests.", compacted=compacted
-    )
+    return Topic(name=name, owner=owner, consumers=(), events=(event, *more), summary="For tests.", compacted=compacted)
 
 
 ASKED = _topic(Asked)

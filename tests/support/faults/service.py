@@ -110,7 +110,9 @@ class Handlers:
         await timer_module.arm(
             tx,
             [
-                Timer(kind=BELL, key=str(one.id), tenant_id="acme", due_at=tx.instant + timedelta(seconds=one.event.pause))
+                Timer(
+                    kind=BELL, key=str(one.id), tenant_id="acme", due_at=tx.instant + timedelta(seconds=one.event.pause)
+                )
                 for one in bells
             ],
         )
@@ -194,9 +196,7 @@ async def build(settings: ServiceSettings) -> Service:
         loops += bus.loops()
         checks += bus.checks()
     if settings.has("timers"):
-        timers = Timers(
-            settings, database, relay, {BELL: handlers.on_bells}, metrics, batch=settings.timer_batch
-        )
+        timers = Timers(settings, database, relay, {BELL: handlers.on_bells}, metrics, batch=settings.timer_batch)
         loops += timers.loops()
     if settings.has("tasks"):
         kind = TaskKind(
@@ -209,6 +209,4 @@ async def build(settings: ServiceSettings) -> Service:
         loops += Tasks(settings, database, relay, [kind], metrics).loops()
     if settings.has("relay"):
         loops += relay.loops()
-    return Service(
-        name=settings.SERVICE, settings=settings, loops=loops, checks=checks, stop=[database.close]
-    )
+    return Service(name=settings.SERVICE, settings=settings, loops=loops, checks=checks, stop=[database.close])

@@ -39,16 +39,16 @@ def main() -> int:
 
 def _stop_at(spec: str) -> None:
     """Have the process stop, not die, the n-th time it passes a crash point."""
-    name, _, count = spec.partition(":")
-    if name not in crash.POINTS:
-        raise crash.UnknownCrashPointError(name)
+    chosen, _, count = spec.partition(":")
+    if chosen not in crash.POINTS:
+        raise crash.UnknownCrashPointError(chosen)
     left = int(count or 1)
     passed = crash.point
 
-    def point(passing: str) -> None:
+    def point(name: str) -> None:
         nonlocal left
-        passed(passing)
-        if passing == name:
+        passed(name)
+        if name == chosen:
             left -= 1
             if left == 0:
                 os.kill(os.getpid(), signal.SIGSTOP)

@@ -128,8 +128,7 @@ async def _rows(world: World, admin_url: str) -> None:
             world.states = {r["key"]: r["version"] for r in await fetch("SELECT key, version FROM state")}
             world.steps = [tuple(r) for r in await fetch("SELECT key, version FROM state_step ORDER BY id")]
             world.rules = {
-                r["key"]: r["version"]
-                for r in await fetch("SELECT key, version FROM replica WHERE event IS NOT NULL")
+                r["key"]: r["version"] for r in await fetch("SELECT key, version FROM replica WHERE event IS NOT NULL")
             }
             world.stored = {
                 (r["topic"], r["partition"]): r["next_offset"] for r in await fetch("SELECT * FROM replica_offset")
@@ -145,7 +144,9 @@ async def _rows(world: World, admin_url: str) -> None:
 
 @asynccontextmanager
 async def _consumer(kafka_url: str) -> AsyncIterator[AIOKafkaConsumer]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka_url, group_id=None, auto_offset_reset="earliest", fetch_max_wait_ms=50)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka_url, group_id=None, auto_offset_reset="earliest", fetch_max_wait_ms=50
+    )
     await consumer.start()
     try:
         yield consumer
