@@ -49,8 +49,10 @@ class Sender(_Strict):
     name: Annotated[str, StringConstraints(max_length=256)] = ""
 
 
-class HintsIn(_Strict):
+class HintsIn(Hints):
     """What the sender says of the ticket to be; triage weighs it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     product: Word | None = None
     category: Word | None = None
@@ -181,7 +183,7 @@ def draft(
         answers_ids=answers_ids,
         ticket_number=message.ticket_number or None,
         automatic=message.automatic,
-        hints=_hints(message.hints),
+        hints=message.hints or _NO_HINTS,
         correlation=correlation,
         traceparent=traceparent,
     )
@@ -194,10 +196,6 @@ def writer(tenant_id: str, sender: Sender) -> Participant:
 
 
 _NO_HINTS = Hints()
-
-
-def _hints(given: HintsIn | None) -> Hints:
-    return _NO_HINTS if given is None else Hints.model_construct(**dict(given))
 
 
 def _answered(tenant_id: str, account: str, answered: str | None) -> tuple[tuple[bytes, ...], tuple[UUID, ...]]:

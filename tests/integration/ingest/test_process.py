@@ -61,8 +61,10 @@ class Running:
             except (smtplib.SMTPException, OSError):
                 return False
 
-        while not await aside(send):
-            await asyncio.sleep(0.1)
+        async def sent() -> bool:
+            return await aside(send)
+
+        await eventually(sent, within=60, every=0.1, what=f"mail {number} taken")
 
     async def published(self, count: int) -> list[tuple[str, str]]:
         """The event ids and message ids on the topic, at least `count` of them."""
