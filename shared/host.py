@@ -77,6 +77,8 @@ class Host:
         self.name = settings.SERVICE
         self.failed = asyncio.Event()
         """Set when the service cannot go on: it could not be built, or a loop ended."""
+        self.started = asyncio.Event()
+        """Set once the service has been built and its loops run."""
         self.drained_in_time = True
         self.health = Health(self.name, heartbeat)
         self._settings = settings
@@ -172,6 +174,7 @@ class Host:
                 await self._patiently("start", hook)
             self.health.checks = service.checks
             self.health.obstacle = None
+            self.started.set()
             self.health.progress = Progress(metrics.for_service(self.name).registry)
             self._tasks = [
                 asyncio.create_task(self._watch(), name=f"{self.name} watch"),

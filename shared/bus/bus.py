@@ -25,12 +25,12 @@ from shared.bus.breaker import Breaker, FailureLimits
 from shared.bus.decode import Item, decode
 from shared.bus.drain import Drain
 from shared.bus.lag import Lag
-from shared.bus.linger import Linger
 from shared.bus.offsets import Offsets
 from shared.bus.route import BoundRoute, Route
 from shared.db import Database
 from shared.explain import explain
 from shared.health import NotReadyError
+from shared.linger import Linger
 from shared.metrics import Metrics
 from shared.service import Check, Loop
 from shared.settings import ServiceSettings

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 DESKWIRE = uuid5(NAMESPACE_URL, "https://deskwire.dev/ids")
 
 
+@lru_cache(maxsize=4096)
 def tenant_namespace(tenant_id: str) -> UUID:
     """The namespace of everything that belongs to a tenant."""
     return uuid5(DESKWIRE, f"tenant:{tenant_id}")

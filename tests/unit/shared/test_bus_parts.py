@@ -18,12 +18,12 @@ from shared import crash, kafka, outbox
 from shared.bus import Bus, FailureLimits, Route
 from shared.bus.breaker import Breaker
 from shared.bus.decode import Kind, decode
-from shared.bus.linger import Linger
 from shared.bus.route import BoundRoute
 from shared.contracts import cloudevents
 from shared.contracts.event import Event, Topic
 from shared.envelope import Answer, Delete, Emit, NotYet, Received
 from shared.explain import explain
+from shared.linger import Linger
 from tests.support.bus import COUNTED, STATE, Counted, Told, headers, settings, wire
 
 NOW = datetime(2026, 11, 21, 10, 0, 0, 123456, tzinfo=UTC)
@@ -293,6 +293,18 @@ def test_lingering_adapts_to_the_load() -> None:
     clock.now += 1
     assert linger.pause(50) == 0, "idle again"
     assert Linger(0, 500, clock).pause(100) == 0
+
+
+def test_lingering_waits_for_company_when_single_events_come_fast_enough_to_have_some() -> None:
+    now = 0.0
+    slow, fast = Linger(0.01, 500, lambda: now), Linger(0.01, 500, lambda: now)
+    for step in range(1, 401):
+        now = step * 0.005
+        fast.handled(1)
+        if step % 8 == 0:
+            slow.handled(1)
+    assert fast.pause(1) == 0.01, "200 a second: two more are due within ten milliseconds"
+    assert slow.pause(1) == 0.0, "25 a second: none is"
 
 
 def test_a_topic_has_one_route() -> None:
