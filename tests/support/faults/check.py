@@ -86,9 +86,9 @@ def _outputs(entries: Sequence[Entry], found: World) -> Iterator[str]:
     for identity in applied:
         if len(by_cause[identity]) != 1 and not unsent:
             yield f"{identity}: {len(by_cause[identity])} distinct answers instead of 1"
-    for cause, ids in by_cause.items():
+    for cause, given in by_cause.items():
         if cause not in applied:
-            yield f"{min(ids)}: an answer to {cause}, which has no effect"
+            yield f"{min(given)}: an answer to {cause}, which has no effect"
     causes: dict[str, list[str]] = defaultdict(list)
     for output in _first(answers):
         causes[output.key].append(output.cause)

@@ -287,6 +287,8 @@ class Lab:
 
     async def _rested(self) -> bool:
         """Whether the service itself believes that nothing is left to be done; whether it is right, the checker says."""
+        if all(worker.process.returncode is not None for worker in self.workers):
+            return True  # nobody is left to do anything
         row = (
             await self.sql(
                 "SELECT (SELECT count(*) FROM outbox) AS outbox, (SELECT count(*) FROM waiting) AS waiting,"
