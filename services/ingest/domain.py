@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -23,6 +23,10 @@ from shared.contracts.message import (
 
 INLINE_TEXT = 32_768
 """Bytes of text carried by the event; longer texts are blobs."""
+LARGEST = 250_000
+"""Bytes of an event; its topic takes 262,144."""
+FEW = 60
+"""People and files that fit whatever their names."""
 MAX_ATTACHMENTS = 200
 """Named in the event; further ones stay in the original, and the text says so."""
 
@@ -111,7 +115,19 @@ def opened_ticket(draft: Draft, placement: Placement) -> UUID | None:
 
 
 def received(draft: Draft, placement: Placement, instant: datetime) -> MessageReceived:
-    """The fact that it was stored."""
+    """The fact that it was stored; fits the topic however many people and files the message names."""
+    event = _received(draft, placement, instant)
+    for keep in (100, 50, 20):
+        if len(draft.recipients) + len(draft.attachments) < FEW or len(event.to_bytes()) <= LARGEST:
+            break
+        # Everything is in the original; here the first ones are kept, people by address alone.
+        shown = tuple(one.model_copy(update={"name": None}) for one in draft.recipients[:keep])
+        shorter = replace(draft, recipients=shown, attachments=draft.attachments[:keep])
+        event = _received(shorter, placement, instant)
+    return event
+
+
+def _received(draft: Draft, placement: Placement, instant: datetime) -> MessageReceived:
     return MessageReceived(
         tenant_id=draft.tenant_id,
         message_id=draft.message_id,

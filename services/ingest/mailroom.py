@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Sequence
 from uuid import UUID
@@ -87,7 +88,11 @@ class Mailroom:
         correlation: str,
     ) -> Draft:
         """One tenant's message; its bytes are in the blob store when this returns."""
-        original = await self._archive.original(tenant_id, spool.chunks(), MAIL)
+        original, body, attachments = await asyncio.gather(
+            self._archive.original(tenant_id, spool.chunks(), MAIL),
+            self._archive.body(tenant_id, text_of(mail), mail.html),
+            self._archive.attachments(tenant_id, mail.files),
+        )
         return Draft(
             tenant_id=tenant_id,
             message_id=ids.message_id(tenant_id, Channel.EMAIL, source_of(mail, uuid.uuid4().hex)),
@@ -96,8 +101,8 @@ class Mailroom:
             recipients=tuple(participant(tenant_id, one.address, one.name) for one in mail.recipients),
             fingerprint=mail.fingerprint,
             subject=mail.subject,
-            body=await self._archive.body(tenant_id, text_of(mail), mail.html),
-            attachments=await self._archive.attachments(tenant_id, mail.files),
+            body=body,
+            attachments=attachments,
             original=original,
             external_id=mail.message_id[:MAX_ID] if mail.message_id is not None else None,
             keys=() if mail.message_id is None else (thread_key("mail", mail.message_id),),

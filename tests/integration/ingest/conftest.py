@@ -15,6 +15,7 @@ import asyncpg
 import httpx2
 import orjson
 import pytest
+from fastapi import FastAPI
 
 from services.ingest import inbound, store
 from services.ingest.api import application
@@ -63,6 +64,7 @@ class Ingest:
     mailroom: Mailroom
     parser: Parser
     reception: Reception
+    app: FastAPI
     http: httpx2.AsyncClient
     credentials: FixedCredentials
     measures: Measures
@@ -184,6 +186,7 @@ async def ingest(databases: ScratchDatabases, tmp_path: Path) -> AsyncIterator[I
             mailroom,
             parser,
             reception,
+            app,
             client,
             credentials,
             measures,
