@@ -149,7 +149,12 @@ class Host:
         """The service's series and what the process knows of it."""
         from prometheus_client import generate_latest  # noqa: PLC0415 - only when scraped
 
-        return generate_latest(self._registry) + generate_latest(metrics.for_service(self.name).registry)
+        return generate_latest(self._registry) + generate_latest(self._series())
+
+    def _series(self) -> CollectorRegistry:
+        """Where the parts of the service measure: the registry it was built with, else the one of its name."""
+        own = self._service.metrics if self._service is not None else None
+        return (own or metrics.for_service(self.name)).registry
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -175,7 +180,7 @@ class Host:
             self.health.checks = service.checks
             self.health.obstacle = None
             self.started.set()
-            self.health.progress = Progress(metrics.for_service(self.name).registry)
+            self.health.progress = Progress(self._series())
             self._tasks = [
                 asyncio.create_task(self._watch(), name=f"{self.name} watch"),
                 asyncio.create_task(self._open_when_replicated(service)),
