@@ -18,7 +18,8 @@ import pytest
 from shared import crash
 from tests.integration.faults.conftest import SEED
 from tests.support.databases import ROOT, ScratchDatabases
-from tests.support.faults.lab import Lab, Sent, asked, rule, traffic
+from tests.support.faults.lab import Lab
+from tests.support.faults.records import Sent, asked, rule, traffic
 
 pytestmark = pytest.mark.engines
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.faults.contracts import Asked
-from tests.support.faults.lab import Lab, asked, record, traffic
+from tests.support.faults.lab import Lab
+from tests.support.faults.records import asked, record, traffic
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.engines

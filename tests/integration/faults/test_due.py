@@ -9,7 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.support.faults.lab import Lab, arm, asked
+from tests.support.faults.lab import Lab, arm
+from tests.support.faults.records import asked
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.engines

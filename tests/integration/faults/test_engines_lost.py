@@ -17,7 +17,8 @@ from deploy.local.process import gone
 from deploy.local.progress import Progress
 from deploy.local.record import exclusive, load
 from tests.integration.faults.conftest import MakeLab
-from tests.support.faults.lab import Lab, traffic
+from tests.support.faults.lab import Lab
+from tests.support.faults.records import traffic
 
 pytestmark = pytest.mark.engines
 

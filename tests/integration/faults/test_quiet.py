@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.faults.lab import Lab, rule, traffic
+from tests.support.faults.lab import Lab
+from tests.support.faults.records import rule, traffic
 
 pytestmark = pytest.mark.engines
 

@@ -10,7 +10,8 @@ from collections import Counter
 import pytest
 from aiokafka import AIOKafkaConsumer, OffsetAndMetadata, TopicPartition
 
-from tests.support.faults.lab import Lab, asked, rule, state, traffic
+from tests.support.faults.lab import Lab
+from tests.support.faults.records import asked, rule, state, traffic
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.engines

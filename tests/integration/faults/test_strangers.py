@@ -11,7 +11,8 @@ import pytest
 from shared import parked
 from shared.db import Database
 from tests.support.faults.contracts import AskedV2
-from tests.support.faults.lab import Lab, Sent, asked, headers, noted, record, state
+from tests.support.faults.lab import Lab
+from tests.support.faults.records import Sent, asked, headers, noted, record, state
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.engines

@@ -17,7 +17,8 @@ from shared.contracts.message import MessageReceived
 from shared.contracts.ticket import TicketUpdated
 from tests.integration.faults.conftest import MakeLab
 from tests.support.databases import ROOT
-from tests.support.faults.lab import Lab, Sent, headers
+from tests.support.faults.lab import Lab
+from tests.support.faults.records import Sent, headers
 from tests.support.older_release import newer_release, older_release
 from tests.support.topics import create_topics
 from tests.support.waiting import eventually

@@ -14,7 +14,8 @@ import pytest
 from tests.integration.faults.conftest import SEED
 from tests.support.databases import ScratchDatabases
 from tests.support.faults.contracts import ANSWERED, SCHEMA
-from tests.support.faults.lab import Lab, Worker, traffic
+from tests.support.faults.lab import Lab, Worker
+from tests.support.faults.records import traffic
 from tests.support.faults.world import Output
 from tests.support.waiting import eventually
 

@@ -22,7 +22,7 @@ from shared.publish import OutboxRow, Published
 from shared.relay import Relay
 from tests.support.faults import contracts
 from tests.support.faults.contracts import Answered, Asked
-from tests.support.faults.lab import headers
+from tests.support.faults.records import headers
 from tests.support.faults.service import Settings, apply
 
 T = TypeVar("T")
