@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -12,8 +11,6 @@ from tests.support.desk import Desk, open_desk
 from tests.support.engines import Engines
 from tests.support.installation import Installation
 from tests.support.tap import Tap
-
-FULL = os.environ.get("DESKWIRE_DOSE") == "full"
 
 
 @pytest.fixture(scope="session")
@@ -59,10 +56,11 @@ async def desk(open_tenant: Callable[[str], Awaitable[Desk]]) -> Desk:
     return await open_tenant("desk")
 
 
-@pytest.fixture
-def dose() -> Callable[[int, int], int]:
-    """`dose(usual, full)`: how much of something this run tries."""
-    return lambda usual, full: full if FULL else usual
+@pytest.fixture(params=["usual", pytest.param("full", marks=pytest.mark.soak)])
+def dose(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """`dose(usual, full)`: how much of something is tried; a test that asks for it has a long form for `make soak`."""
+    whole = request.param == "full"
+    return lambda usual, full: full if whole else usual
 
 
 @pytest.fixture
