@@ -200,24 +200,32 @@ async def test_slow_work_is_cut_off_at_its_timeout(database: Database, start: St
 
 
 async def test_a_result_under_a_lost_lease_is_not_written(database: Database, start: Start) -> None:
-    working, proceed = asyncio.Event(), asyncio.Event()
-    attempts: list[int] = []
+    began = [asyncio.Event(), asyncio.Event()]
+    proceed = [asyncio.Event(), asyncio.Event()]
+    ended = asyncio.Event()
 
-    async def work(task: Task) -> None:
-        attempts.append(task.attempts)
-        if task.attempts == 1:
-            working.set()
-            await proceed.wait()
+    async def work(task: Task) -> str:
+        number = task.attempts - 1
+        began[number].set()
+        await proceed[number].wait()
+        return f"attempt {task.attempts}"
 
-    start(kind(work))
+    async def finish(tx: Tx, task: Task, result: object) -> Sequence[Emit]:
+        written = await write(tx, task, result)
+        ended.set()
+        return written
+
+    start(kind(work, finish=finish))
     await put(database, "k")
-    await working.wait()
+    await began[0].wait()
     await database.execute("UPDATE task SET lease_until = now() - interval '1 second'")
+    await began[1].wait()
+    proceed[0].set()
+    await ended.wait()
+    proceed[1].set()
     await eventually(lambda: empty(database))
-    proceed.set()
-    await asyncio.sleep(0.1)
-    assert attempts == [1, 2]
-    assert await results(database) == ["k"]
+    rows = await database.fetch("SELECT value FROM result")
+    assert [row["value"] for row in rows] == ["attempt 2"]
 
 
 async def test_a_cancelled_task_leaves_no_result(database: Database, start: Start) -> None:

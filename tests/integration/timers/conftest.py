@@ -69,6 +69,11 @@ async def start(database: Database) -> AsyncIterator[StartTimers]:
     yield begin
     for task in running:
         task.cancel()
+    if running:
+        # A failed test may have left a handler held: ask once, then insist.
+        await asyncio.wait(running, timeout=3)
+    for task in running:
+        task.cancel()
     for task in running:
         with contextlib.suppress(asyncio.CancelledError):
             await task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -45,7 +46,8 @@ async def quiet(database: Database) -> bool:
 
 async def test_due_timers_fire_once_and_leave_a_ledger_entry(database: Database, start: StartTimers) -> None:
     due = await now(database) + timedelta(milliseconds=200)
-    await arm(database, *(at(due, f"k{n:04}") for n in range(1200)))
+    # One after the other, so that firing what is merely near would show.
+    await arm(database, *(at(due + timedelta(milliseconds=n), f"k{n:04}") for n in range(1200)))
     start()
     await eventually(lambda: quiet(database))
     rows = await fired(database)
@@ -62,6 +64,7 @@ async def test_an_earlier_instant_wakes_the_sleeping_loop(database: Database, st
     await eventually(lambda: _listening(database))
     lateness = []
     for n in range(20):
+        await asyncio.sleep(0.06)  # so that the loop has gone to sleep again
         due = await now(database) + timedelta(milliseconds=20)
         await arm(database, at(due, f"sooner{n}"))
         await eventually(lambda: _fired(database, f"sooner{n}"), every=0.005)  # noqa: B023 - awaited at once

@@ -214,6 +214,7 @@ async def test_a_second_instance_goes_on_with_the_rest_while_the_first_is_held(
     held.proceed.set()
     await eventually(lambda: quiet(database))
     assert len(await keys(database)) == 40
+    assert len(held.calls) == 1, "nobody took from it what it had claimed"
 
 
 async def test_stopping_finishes_the_firing_in_hand(database: Database) -> None:
