@@ -7,6 +7,7 @@ from typing import Protocol
 
 from services.ingest.domain import INLINE_TEXT, MAX_ATTACHMENTS
 from services.ingest.mail.body import File
+from services.ingest.spool import pieces
 from shared.contracts.message import Attachment, BlobRef, Body
 
 
@@ -53,10 +54,14 @@ class Archive:
             [
                 Attachment(
                     filename=file.name,
-                    blob=await self._blobs.put(tenant_id, file.data, file.media_type),
+                    blob=await self._blobs.put(tenant_id, _content(file), file.media_type),
                     inline=file.inline,
                     content_id=file.content_id,
                 )
                 for file in files[:MAX_ATTACHMENTS]
             ]
         )
+
+
+def _content(file: File) -> bytes | AsyncIterator[bytes]:
+    return file.data if file.path is None else pieces(file.path)

@@ -47,7 +47,7 @@ class Parser:
     async def reading(self, spool: Spool, options: Options) -> AsyncIterator[ParsedMail]:
         """One mail, read. Never raises for what the mail is; ends soon after `options.limits.seconds`.
 
-        A large mail's slot is held until the block ends, so that few decoded ones are in memory at a time.
+        The files of a large mail are on disk until the block ends; so is its slot held.
         """
         if spool.size <= AT_ONCE and not is_suspicious(raw := spool.content()):
             began = time.perf_counter()
@@ -57,9 +57,13 @@ class Parser:
             return
         async with self._slots:
             began = time.perf_counter()
-            mail = await self._in_child(spool, options)
-            self._measures.parse_seconds.observe(time.perf_counter() - began)
-            yield mail
+            folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="deskwire-mail-"))
+            try:
+                mail = await self._in_child(spool, options, folder)
+                self._measures.parse_seconds.observe(time.perf_counter() - began)
+                yield mail
+            finally:
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def reap(self) -> None:
         """Let children go that nobody has needed for a while."""
@@ -77,10 +81,9 @@ class Parser:
         for child, _ in idle:
             await _end(child)
 
-    async def _in_child(self, spool: Spool, options: Options) -> ParsedMail:
+    async def _in_child(self, spool: Spool, options: Options, folder: Path) -> ParsedMail:
         if spool.size > options.limits.raw_bytes:
             return await asyncio.to_thread(salvage, spool.content(), Bound.TOO_LARGE.value, options)
-        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="deskwire-mail-"))
         try:
             path = spool.path
             if path is None:
@@ -94,8 +97,6 @@ class Parser:
             # The child died (memory, a crash in a parser written in C) or answered nonsense.
             logger.warning("mail could not be parsed", extra={"reason": type(error).__name__})
             return await asyncio.to_thread(salvage, spool.content(), Bound.UNREADABLE.value, options)
-        finally:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _ask(self, line: bytes, seconds: float) -> bytes | None:
         """The child's answer; None when it came late. Raises ValueError when the child died."""

@@ -60,9 +60,8 @@ class Spool:
         if path is None:
             yield bytes(self._buffer)
             return
-        with path.open("rb") as source:
-            while piece := source.read(_CHUNK):
-                yield piece
+        async for piece in pieces(path):
+            yield piece
 
     def close(self) -> None:
         """Give up the bytes."""
@@ -70,3 +69,10 @@ class Spool:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+async def pieces(path: Path) -> AsyncIterator[bytes]:
+    """A file a quarter of a megabyte at a time."""
+    with path.open("rb") as source:
+        while piece := source.read(_CHUNK):
+            yield piece

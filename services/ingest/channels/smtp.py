@@ -19,6 +19,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from typing_extensions import override
 
 from services.ingest import inbound, store
+from services.ingest.channels.smtp_data import Data
 from services.ingest.inbound import Destination
 from services.ingest.intake import BusyError
 from services.ingest.mailroom import Mailroom
@@ -30,7 +31,7 @@ from shared.db import Database, is_connection_failure
 RECIPIENTS = 1_000
 """Recipients of one transaction; RFC 5321 §4.5.3.1.8 asks for at least 100."""
 LINE = 65_536
-"""Bytes read at a time. Longer lines are taken too: senders break the limit of RFC 5321, and nothing is dropped."""
+"""Bytes read at a time. Lines of any length are taken: senders break the limit of RFC 5321, and nothing is dropped."""
 COMMAND_SECONDS = 300.0
 """RFC 5321 §4.5.3.2: how long a client may be silent."""
 DATA_SECONDS = 600.0
@@ -116,26 +117,19 @@ class _Protocol(SMTP):
         await self.push(status)
 
     async def _receive(self, spool: Spool) -> str | None:
-        """Write the mail to `spool`; what to answer when it cannot be taken.
-
-        Only CRLF.CRLF ends it: a bare LF before or after the dot is content (SMTP smuggling).
-        """
-        fresh_line = True
+        """Write the mail to `spool`; what to answer when it cannot be taken. It is read to its end either way."""
+        data = Data()
         failed: str | None = None
-        while True:
-            try:
-                piece = await self._reader.readuntil(b"\r\n")
-                complete = True
-            except asyncio.LimitOverrunError as error:
-                piece = await self._reader.readexactly(error.consumed)
-                complete = False
-            if fresh_line and piece == b".\r\n":
-                return failed
-            if fresh_line and piece.startswith(b"."):
-                piece = piece[1:]
-            fresh_line = complete
+        while data.rest is None:
+            piece = await self._reader.read(LINE)
+            if not piece:
+                raise ConnectionResetError("the client left within DATA")
+            content = data.feed(piece)
             if failed is None:
-                failed = self._write(spool, piece)
+                failed = self._write(spool, content)
+        # Commands sent along with the end of the data wait for their turn.
+        self._reader._buffer[:0] = data.rest  # type: ignore[attr-defined]  # noqa: SLF001 - as aiosmtpd does itself
+        return failed
 
     def _write(self, spool: Spool, piece: bytes) -> str | None:
         """Append; what to answer at the end when that is impossible."""

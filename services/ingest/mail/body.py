@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html as entities
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from services.ingest.mail import charset, files
 from services.ingest.mail.html import Rendered, render
@@ -20,6 +21,8 @@ class File:
     name: str
     media_type: str
     data: bytes
+    path: Path | None = None
+    """Where the bytes are instead, when a child process decoded them; `data` is empty then."""
     inline: bool = False
     content_id: str | None = None
 

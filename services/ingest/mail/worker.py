@@ -82,13 +82,14 @@ _SIMPLE = (
 
 
 def result(line: bytes, folder: Path) -> ParsedMail:
-    """The mail that `answer` read; its files are read back from `folder`. Raises ValueError, KeyError or OSError."""
+    """The mail that `answer` read; its files stay in `folder`. Raises ValueError, KeyError or OSError."""
     told: dict[str, Any] = json.loads(line)
     files = tuple(
         File(
             name=file["name"],
             media_type=file["type"],
-            data=(folder / str(number)).read_bytes(),
+            data=b"",
+            path=folder / str(number),
             inline=file["inline"],
             content_id=file["cid"],
         )

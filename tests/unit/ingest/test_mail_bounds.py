@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from services.ingest.mail.limits import DEFAULT, Limits
 from services.ingest.mail.parse import Options, ParsedMail, parse, salvage
 from services.ingest.parsing import is_suspicious
+from tests.support.dose import examples
 
 HEAD = b"From: Ann <ann@x.example>\r\nSubject: bounds INC-2026-000007\r\nMessage-ID: <b@x>\r\nIn-Reply-To: <a@x>\r\n"
 
@@ -141,7 +142,7 @@ def well_formed(read: ParsedMail) -> None:
     assert len(read.fingerprint) == 32
 
 
-@settings(max_examples=300, deadline=2_000)
+@settings(max_examples=examples(300), deadline=2_000)
 @given(st.binary(max_size=5_000))
 def test_any_bytes_are_read(raw: bytes) -> None:
     well_formed(parse(raw))
@@ -168,7 +169,7 @@ VALUES = st.one_of(
 PARTS = st.lists(st.tuples(st.lists(st.tuples(NAMES, VALUES), max_size=5), st.binary(max_size=200)), max_size=6)
 
 
-@settings(max_examples=300, deadline=2_000)
+@settings(max_examples=examples(300), deadline=2_000)
 @given(PARTS)
 def test_anything_shaped_like_a_mail_is_read(parts: list[tuple[list[tuple[bytes, bytes]], bytes]]) -> None:
     blocks = [b"".join(n + b": " + v + b"\r\n" for n, v in fields) + b"\r\n" + body for fields, body in parts]
@@ -178,7 +179,7 @@ def test_anything_shaped_like_a_mail_is_read(parts: list[tuple[list[tuple[bytes,
 def test_two_thousand_damaged_mails_are_read() -> None:
     seeded = random.Random(20261121)
     source = bytearray(flat(4) + HEAD + b"Content-Type: text/html\r\n\r\n<p>x</p>" + WORDS[:2_000])
-    for _ in range(2_000):
+    for _ in range(examples(2_000)):
         damaged = bytearray(source)
         for _ in range(seeded.randint(1, 12)):
             place = seeded.randrange(len(damaged))
