@@ -11,21 +11,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from aiokafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
 
-from shared import crash, inbox, kafka, outbox, replica_store, waiting
-from shared.bus import dead
-from shared.bus.decode import Item, Kind, decode, malformed
+from shared import kafka, replica_store
+from shared.bus.decode import decode
 from shared.bus.route import BoundRoute, Route
 from shared.due import is_away, unbroken
-from shared.envelope import Delete, Emit, Received, Tombstone
 from shared.explain import explain
 from shared.health import NotReadyError
+from shared.replica_writer import Change, OnChange, Writer
 from shared.service import Check, Loop
 
 if TYPE_CHECKING:
@@ -38,22 +37,14 @@ if TYPE_CHECKING:
     from shared.settings import ServiceSettings
     from shared.timers import RelayLike
 
+__all__ = ["Change", "OnChange", "Replica"]
+
 CACHED_FOR = 5.0
 """Seconds another instance's read may be behind; with consuming it is far below the 30 s a revocation may take."""
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.2, 5.0
 COMMIT_EVERY = 5.0
 """Seconds between commits to the broker, which only lag monitors read."""
-ALONE = 3
-"""A change that `on_change` refuses so often alone becomes a dead letter."""
-
 logger = structlog.get_logger(__name__)
-
-Change = Received[Any] | Tombstone
-OnChange = Callable[["Tx", Sequence[Change]], Awaitable["Sequence[Emit | Delete] | None"]]
-"""Told of what was stored, newest per key, in the same transaction; answers what to publish, if anything.
-
-May be told of the same change again. For services that keep their own tables of reference data.
-"""
 
 
 class Replica(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -75,7 +66,6 @@ class Replica(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
         self._database = database
         self._relay = relay
         self._metrics = metrics
-        self._on_change = on_change
         self._kinds = {topic.name: kind for kind, topic in topics.items()}
         self._routes = {
             (wire := settings.topic(topic.name)): BoundRoute(Route(topic, _no_handler), wire)
@@ -83,6 +73,9 @@ class Replica(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
         }
         self._topic_of = {event: topic for topic in topics.values() for event in topic.events}
         self._cache = replica_store.Cache(cached_for)
+        self._writer = Writer(
+            settings.SERVICE, database, self._kinds, self._cache, metrics=metrics, relay=relay, on_change=on_change
+        )
         self._consumer: AIOKafkaConsumer | None = None
         self._unplaced: set[TopicPartition] = set()
         self._targets: dict[Place, int] | None = None
@@ -235,7 +228,7 @@ class Replica(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
         for partition, batch in records.items():
             reached[partition] = max(reached.get(partition, 0), batch[-1].offset + 1)
         try:
-            await unbroken(self._store(items, reached))
+            await unbroken(self._writer.write(items, {self._place(tp): at for tp, at in reached.items()}))
         except Exception as error:
             if not is_away(error):
                 raise
@@ -271,89 +264,6 @@ class Replica(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
                 consumer.seek(partition, position)
         self._unplaced -= fresh
         self._unplaced &= consumer.assignment()
-
-    async def _store(self, items: Sequence[Item], reached: Mapping[TopicPartition, int]) -> None:
-        """One batch; a change that is refused is found by halving and becomes a dead letter, the others are stored."""
-        offsets = {self._place(partition): offset for partition, offset in reached.items()}
-        if not offsets:
-            return
-        try:
-            await self._transaction(items, offsets)
-        except Exception as error:
-            if is_away(error) or not items:
-                raise
-            await self._halve(items, error, 1)
-            await self._transaction([], offsets)
-
-    async def _halve(self, items: Sequence[Item], error: Exception, attempt: int) -> None:
-        if len(items) > 1:
-            middle = len(items) // 2
-            parts = [items[:middle], items[middle:]]
-        elif attempt < ALONE:
-            parts = [items]
-        else:
-            item = items[0]
-            told = explain(error)
-            logger.error("reference data refused", topic=item.route.name, key=item.key, reason=told)
-            await self._transaction([malformed(item.record, item.route, item.position, "poison", told)], {})
-            return
-        for part in parts:
-            try:
-                await self._transaction(part, {})
-            except Exception as inner:
-                if is_away(inner):
-                    raise
-                await self._halve(part, inner, attempt + 1 if len(part) == len(items) else 1)
-
-    async def _transaction(self, items: Sequence[Item], offsets: Mapping[Place, int]) -> None:
-        """Store what is newer, tell the service, wake who waited, remember the offsets."""
-        places = set(offsets) | {(item.route.name, item.record.partition) for item in items}
-        async with self._database.begin() as tx:
-            known = await replica_store.lock_offsets(tx, list(places))
-            fresh = [item for item in items if item.record.offset >= known[item.route.name, item.record.partition]]
-            letters = [item for item in fresh if item.kind is Kind.MALFORMED]
-            rows = replica_store.newest(
-                [replica_store.row_of(item) for item in fresh if item.kind is not Kind.MALFORMED]
-            )
-            applied = await replica_store.store(tx, rows)
-            published = await self._tell(tx, [row.item.value for row in applied if row.item.value is not None])
-            published = await self._bury(tx, letters) or published
-            for name, kind in self._kinds.items():
-                await waiting.wake(tx, kind, [row.item.key for row in applied if row.item.route.name == name])
-            forward = {place: offset for place, offset in offsets.items() if offset > known[place]}
-            if forward:
-                await replica_store.set_offsets(tx, forward)
-            crash.point("replica.before_commit")
-        crash.point("replica.after_commit")
-        for row in applied:
-            self._cache.drop(row.item.route.name, row.item.key)
-        if published and self._relay is not None:
-            self._relay.wake()
-        for item in fresh:
-            self._metrics.events(item.route.name, "dead" if item.kind is Kind.MALFORMED else "handled").inc()
-
-    async def _tell(self, tx: Tx, changes: Sequence[Change]) -> bool:
-        if not changes or self._on_change is None:
-            return False
-        answers = await self._on_change(tx, changes)
-        if answers:
-            await outbox.add(tx, answers)
-        return bool(answers)
-
-    async def _bury(self, tx: Tx, letters: Sequence[Item]) -> bool:
-        """Put what is malformed on the dead-letter topic, once however often it is read."""
-        service = self._settings.SERVICE
-        rows = []
-        for item in letters:
-            if item.inbox_id is None or item.inbox_day is None:
-                continue
-            if await inbox.record(tx, service, item.inbox_id, item.inbox_day):
-                rows.append(dead.row(item, service, item.inbox_id))
-                self._metrics.dead_letters(item.route.name, item.reason).inc()
-                logger.error("dead letter", topic=item.route.name, reason=item.reason, error=item.error)
-        if rows:
-            await outbox.insert(tx, rows)
-        return bool(rows)
 
     async def _look_whether_ready(self) -> None:
         """Compare what any instance has stored with the ends seen at start."""
@@ -395,6 +305,6 @@ def _is_absence(error: BaseException) -> bool:
     return kafka.is_kafka_failure(error) or is_away(error)
 
 
-async def _no_handler(tx: Tx, batch: Sequence[Any]) -> Sequence[Emit | Delete]:
+async def _no_handler(tx: Tx, batch: Sequence[Any]) -> Sequence[Any]:
     del tx, batch
     return ()
