@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from urllib.parse import unquote
 from uuid import UUID
@@ -52,7 +52,7 @@ class Accepted(BaseModel):
     message_id: UUID
     conversation_id: UUID
     ticket_id: UUID | None = Field(
-        None, description="The ticket it opens; absent when it answers a known message and joins that one's ticket."
+        None, description="The ticket it opens; absent when it answers a known message or names a ticket, and may join."
     )
 
 
@@ -123,8 +123,9 @@ class Submissions:
             except Refused as error:
                 results[number] = [FieldError.at((*at, *error.path), error.detail)]
         outcomes = await self._accept(drafts)
-        for number, outcome in zip(places, outcomes, strict=True):
-            results[number] = outcome
+        for number, draft, outcome in zip(places, drafts, outcomes, strict=True):
+            # One that names a ticket may join it: only tickets can tell, so no other id is promised.
+            results[number] = replace(outcome, ticket_id=None) if draft.ticket_number else outcome
         return [result for result in results if result is not None]
 
     async def _accept(self, drafts: Sequence[Draft]) -> list[Outcome]:

@@ -215,6 +215,12 @@ async def test_an_answer_joins_the_conversation_it_names(ingest: Ingest) -> None
     assert {event.parent for event in events[1:]} == {Parent.KNOWN}
 
 
+async def test_a_message_that_names_a_ticket_is_promised_no_other(ingest: Ingest) -> None:
+    answer = await ingest.post(message(ticket_number="INC-2026-000042"))
+    assert answer.status_code == 202
+    assert "ticket_id" not in answer.json()
+
+
 async def test_an_answer_to_something_unknown_opens_a_ticket(ingest: Ingest) -> None:
     told = await ingest.submit(message(in_reply_to="never-heard-of"))
     (event,) = await ingest.received()
