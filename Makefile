@@ -42,7 +42,7 @@ test: environment ## Pass every test, on engines of their own (ARGS="-k name")
 	@$(LOCAL) test $(ARGS)
 
 unit: environment ## Pass the tests that need no engine
-	@$(BIN)/pytest tests/unit $(ARGS)
+	@DESKWIRE_DOSE=short $(BIN)/pytest tests/unit $(ARGS)
 
 integration: environment ## Pass the tests against the engines
 	@$(LOCAL) test tests/integration $(ARGS)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from shared.http.strict import MAX_DEPTH, parse
 from shared.problem import Problem
+from tests.support.dose import examples
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 NUMBERS = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -20,6 +21,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=20,
 )
+
 STYLES = st.sampled_from([(",", ":"), (", ", ": "), (" , ", " : "), ("\n,\n", "\t:\r\n")])
 
 
@@ -30,7 +32,7 @@ def refusal(body: bytes) -> Problem:
 
 
 @given(VALUES, STYLES, st.booleans())
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_every_json_value_in_every_spelling_is_taken_as_it_is(
     value: Any, style: tuple[str, str], ascii_only: bool
 ) -> None:
@@ -39,7 +41,7 @@ def test_every_json_value_in_every_spelling_is_taken_as_it_is(
 
 
 @given(st.dictionaries(TEXT, VALUES, min_size=1, max_size=4), STYLES, st.integers(0, 3), VALUES)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_a_key_twice_in_one_object_is_refused_in_every_spelling(
     value: dict[str, Any], style: tuple[str, str], depth: int, other: Any
 ) -> None:

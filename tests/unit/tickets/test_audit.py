@@ -10,6 +10,7 @@ from datetime import timedelta
 from services.tickets.domain import audit
 from services.tickets.domain.audit import Anchor, Entry, Opening, Openings, verify
 from shared.contracts.ticket import Actor, ActorKind
+from tests.support.dose import examples
 from tests.unit.tickets.desk import START, person
 
 Chain = tuple[list[Entry], dict[int, Openings]]
@@ -120,7 +121,7 @@ TAMPERINGS: tuple[Callable[[random.Random, Chain], None], ...] = (
 
 def test_a_thousand_random_tamperings_are_all_found() -> None:
     rng = random.Random(20260302)
-    for n in range(1000):
+    for n in range(examples(1000)):
         (entries, openings), anchor = _chain(12, seed=n % 7)
         tamper = TAMPERINGS[n % len(TAMPERINGS)]
         tamper(rng, (entries, openings))

@@ -14,6 +14,7 @@ from services.tickets.domain.assignment import Choice
 from services.tickets.domain.ticket import Work, joined
 from services.tickets.domain.workflow import Given, Move, Mover
 from shared.contracts.ticket import AuthorKind, LedgerEntry, LedgerKind, TicketMessage, Visibility
+from tests.support.dose import examples
 from tests.unit.tickets.desk import PACK, START, act, agent_id, message, opened, person
 
 
@@ -160,7 +161,7 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+TestLife.settings = settings(max_examples=examples(30), stateful_step_count=30, deadline=None)
 
 
 def test_a_cycle_that_outgrows_its_window_keeps_its_first_entry_and_archives_the_rest() -> None:
