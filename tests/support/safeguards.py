@@ -149,7 +149,7 @@ SAFEGUARDS = (
                 new="        \" AND reason = 'never'\",\n",
             ),
         ),
-        test=f"{FAULTS}/test_waiting_machine.py::test_waiting_keys_do_what_their_model_says[25-25]",
+        test=f"{FAULTS}/test_waiting_machine.py::test_waiting_keys_do_what_their_model_says[50-40]",
         says="was not woken",
     ),
 )

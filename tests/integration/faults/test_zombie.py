@@ -37,12 +37,14 @@ async def downstream(lab: Lab, databases: ScratchDatabases) -> str:
 async def stopped_at(lab: Lab, point: str, passage: int) -> Worker:
     """A leader that has stopped itself at a crash point, with what it was about to do in its hands."""
     zombie = await lab.start(stop_at=f"{point}:{passage}")
-    for _ in range(40):
+    await zombie.joined()
+
+    async def asleep() -> bool:
         await lab.send(traffic(lab.random, 15, 4))
-        if await zombie.stopped():
-            return zombie
-        await asyncio.sleep(0.3)
-    raise AssertionError(f"{point} was not reached\n{lab.logs()}")
+        return await zombie.stopped()
+
+    await eventually(asleep, within=40, every=0.3, what=f"the stop at {point}")
+    return zombie
 
 
 async def applied(admin_url: str) -> list[asyncpg.Record]:
