@@ -17,6 +17,8 @@ from shared.http.forwarded import CLIENT_HEADER, key_of, signed
 from shared.problem import Problem
 from shared.settings import SettingsError, master_key
 
+KEPT = 16
+"""Idle connections kept: the pool looks at every one of them at every request."""
 IDLE_SECONDS = 30.0
 """An idle connection is given up here before the service does it (65 s), so that neither talks into a closed one."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -39,7 +41,7 @@ class Proxy:
             retries=0,
             limits=httpx2.Limits(
                 max_connections=settings.connections,
-                max_keepalive_connections=settings.connections,
+                max_keepalive_connections=min(KEPT, settings.connections),
                 keepalive_expiry=IDLE_SECONDS,
             ),
         )
