@@ -67,7 +67,7 @@ def codec(declared: str) -> str | None:
         found = codecs.lookup(name)
     except (LookupError, ValueError, UnicodeError):
         return None
-    if found.name in _REFUSED or not getattr(found, "_is_text_encoding", True):
+    if found.name.replace("-", "_") in _REFUSED or not getattr(found, "_is_text_encoding", True):
         return None
     return name
 

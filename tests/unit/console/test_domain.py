@@ -207,3 +207,26 @@ def test_nothing_merges_into_a_valid_empty_document() -> None:
         "paths": {},
         "components": {},
     }
+
+
+def test_headers_that_connection_names_go_no_further() -> None:
+    given = [(b"connection", b"close, X-Private"), (b"x-private", b"1"), (b"accept", b"*/*"), (b"x-real-ip", b"::1")]
+    assert pass_on(given) == [(b"accept", b"*/*")]
+
+
+def test_references_within_lists_are_renamed_and_what_is_no_operation_stays() -> None:
+    def document(kind: str) -> dict[str, Any]:
+        schemas = {"Page": {"anyOf": [{"$ref": "#/components/schemas/Item"}, {"type": "null"}]}, "Item": {"type": kind}}
+        operation = {"operationId": "list", "responses": {"200": {"$ref": "#/components/schemas/Page"}}}
+        return {"paths": {}, "components": {"schemas": schemas}, "operation": operation}
+
+    tickets, ingest = document("object"), document("string")
+    tickets["paths"] = {"/v1/tickets": {"summary": "Tickets", "get": tickets.pop("operation")}}
+    ingest["paths"] = {"/v1/messages": {"get": ingest.pop("operation")}}
+    merged = merge({"tickets": tickets, "ingest": ingest})
+    assert merged["paths"]["/v1/tickets"]["summary"] == "Tickets"
+    reference = merged["paths"]["/v1/tickets"]["get"]["responses"]["200"]["$ref"]
+    assert reference != "#/components/schemas/Page"
+    page = merged["components"]["schemas"][reference.rpartition("/")[2]]
+    item = merged["components"]["schemas"][page["anyOf"][0]["$ref"].rpartition("/")[2]]
+    assert item == {"type": "object"}
