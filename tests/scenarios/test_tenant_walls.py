@@ -199,7 +199,7 @@ async def test_an_id_of_another_tenant_in_a_body_is_refused_or_means_nothing(
     links = ({"ticket_number": property_.number}, {"in_reply_to": ids["message_id"]}, {"in_reply_to": ids["ticket"]})
     for link in links:
         accepted = await desk.message("Reply to theirs", **link)
-        assert (await desk.ticket(accepted["ticket_id"]))["subject"] == "Reply to theirs", link
+        assert (await desk.ticket_of(accepted["message_id"]))["subject"] == "Reply to theirs", link
     assert len(await other.conversation(ids["ticket"])) == 1
 
 
