@@ -119,3 +119,8 @@ def test_the_tenant_is_always_in_the_condition(role: Role, person: UUID | None, 
     assert condition.startswith("ticket.tenant_id = $2")
     assert arguments[0] == "acme"
     assert " OR " not in condition.split("(")[0]
+
+
+def test_who_reads_every_ticket_is_not_also_limited_to_their_own() -> None:
+    both = {Permission.TICKET_READ, Permission.TICKET_READ_OWN}
+    assert [role for role, granted in ROLE_PERMISSIONS.items() if both <= granted] == []

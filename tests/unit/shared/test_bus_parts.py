@@ -24,7 +24,7 @@ from shared.contracts.event import Event, Topic
 from shared.envelope import Answer, Delete, Emit, NotYet, Received
 from shared.explain import explain
 from shared.linger import Linger
-from tests.support.bus import COUNTED, STATE, Counted, Told, headers, settings, wire
+from tests.support.bus import COUNTED, STATE, Counted, State, Told, headers, settings, wire
 
 NOW = datetime(2026, 11, 21, 10, 0, 0, 123456, tzinfo=UTC)
 SOURCE = b"/deskwire/test"
@@ -169,6 +169,14 @@ def test_a_good_record_becomes_its_event() -> None:
 def test_state_has_no_inbox_and_takes_tombstones() -> None:
     stone = decode(record(value=None), STATES, 0)
     assert (stone.kind, stone.inbox_id) == (Kind.TOMBSTONE, None)
+    state = decode(record(**wire(State(tenant_id="acme", thing="t", version=1))), STATES, 0)
+    assert (state.kind, state.inbox_id) == (Kind.EVENT, None)
+
+
+@pytest.mark.parametrize(("hops", "kind"), [(b"0", Kind.EVENT), (b"16", Kind.EVENT), (b"17", Kind.LOOP)])
+def test_beyond_sixteen_hops_it_is_a_loop(hops: bytes, kind: Kind) -> None:
+    caused = [(name, hops if name == "ce_hops" else value) for name, value in record().headers]
+    assert decode(record(headers=caused), FACTS, 0).kind is kind
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.tickets.domain.assignment import Agent, Waiting, distribute
-from tests.unit.tickets.desk import START, agent_id
+from services.tickets.domain.assignment import Agent, Waiting, distribute, untouched
+from tests.unit.tickets.desk import START, agent_id, opened
 
 
 def _agent(n: int, capacity: int, load: int = 0, queues: tuple[str, ...] = ("q",)) -> Agent:
@@ -69,3 +69,11 @@ def test_nobody_exceeds_their_capacity_and_nobody_idles_beside_work(
     for agent in staff:
         assert loads[agent.person_id] <= max(agent.capacity, agent.load)
     assert distribute(list(reversed(tickets)), list(reversed(staff))) == chosen
+
+
+def test_a_ticket_is_untouched_while_it_is_active_and_its_owner_the_same() -> None:
+    ticket = opened().ticket.but(assignee_id=agent_id(1))
+    assert untouched(ticket, str(agent_id(1)))
+    assert not untouched(ticket, str(agent_id(2)))
+    assert not untouched(ticket.but(category="solved"), str(agent_id(1)))
+    assert not untouched(ticket.but(merged_into=agent_id(9)), str(agent_id(1)))

@@ -26,6 +26,7 @@ def test_entries_are_numbered_on_and_the_window_keeps_the_first_and_the_newest()
     start = one.ticket.ledger_count
     for n in range(ledger.WINDOW + 10):
         ledger.write(one, LedgerKind.PRIORITY, f"P{n}", LATER)
+        assert len(one.ticket.ledger) <= ledger.WINDOW
     kept = [entry.number for entry in one.ticket.ledger]
     assert len(kept) == ledger.WINDOW
     assert kept[0] == 1

@@ -142,3 +142,39 @@ def test_leaving_a_timed_state_cancels_its_timer() -> None:
     assert isinstance(move, Move)
     workflow.apply(work, other, move, act())
     assert workflow.TRANSITION_TIMER in work.cancel
+
+
+def test_of_several_timed_transitions_the_soonest_is_armed() -> None:
+    later = {"from": "open", "to": "closed", "trigger": "timer", "after_minutes": 60}
+    sooner = {"from": "open", "to": "solved", "trigger": "timer", "after_minutes": 30}
+    for order in ([later, sooner], [sooner, later]):
+        document = {**DOCUMENT["workflow"], "transitions": [*DOCUMENT["workflow"]["transitions"], *order]}
+        work = stored(opened())
+        work.change(status="open", category="open")
+        workflow.arm_timer(work, machine(**document), START)
+        timer = work.arm[workflow.TRANSITION_TIMER]
+        assert (timer.due_at, timer.payload["target"]) == (START + timedelta(minutes=30), "solved")
+
+
+def test_a_trigger_moves_a_ticket_only_where_the_guards_hold() -> None:
+    guarded: dict[str, object] = {
+        "from": "new",
+        "to": "pending",
+        "trigger": "requester_replied",
+        "guards": ["assignee"],
+    }
+    plain: dict[str, object] = {"from": "new", "to": "open", "trigger": "requester_replied"}
+    moves: dict[tuple[str, bool], str | None] = {}
+    both: dict[str, list[dict[str, object]]] = {"guarded": [guarded], "both": [guarded, plain]}
+    for name, arrows in both.items():
+        other = machine(**{**DOCUMENT["workflow"], "transitions": [*DOCUMENT["workflow"]["transitions"], *arrows]})
+        for assigned in (False, True):
+            ticket = opened().ticket.but(assignee_id=person("ann") if assigned else None)
+            move = workflow.automatic(other, ticket, Trigger.REQUESTER_REPLIED)
+            moves[name, assigned] = None if move is None else move.state.name
+    assert moves == {
+        ("guarded", False): None,
+        ("guarded", True): "pending",
+        ("both", False): "open",
+        ("both", True): "pending",
+    }
