@@ -10,12 +10,17 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
-from bench import bus, path, timers
+from bench import bus, path, subscriber, timers
 from bench.figures import Figure, show, write
 from bench.ground import Ground, ground
 
 Part = Callable[[Ground, Callable[[str], None]], Awaitable[list[Figure]]]
-PARTS: dict[str, Part] = {"bus": bus.measure, "timers": timers.measure, "path": path.measure}
+PARTS: dict[str, Part] = {
+    "bus": bus.measure,
+    "subscriber": subscriber.measure,
+    "timers": timers.measure,
+    "path": path.measure,
+}
 REPORT = Path("build/bench.json")
 
 

@@ -108,27 +108,29 @@ def _events(count: int) -> list[Asked]:
     ]
 
 
+async def send(client: AIOKafkaProducer, topic: str, event: Asked) -> asyncio.Future[object]:
+    """Put one event on `topic` with the headers that any producer of ours gives it; the acknowledgement to come."""
+    headers = [
+        (cloudevents.SPECVERSION, b"1.0"),
+        (cloudevents.CONTENT_TYPE, b"application/json"),
+        (cloudevents.TYPE, event.TYPE.encode()),
+        (cloudevents.ID, str(event.event_id).encode()),
+        (cloudevents.SOURCE, b"/deskwire/bench"),
+        (cloudevents.TIME, cloudevents.text_time(datetime.now(UTC)).encode()),
+        (cloudevents.SUBJECT, event.key.encode()),
+        (cloudevents.TENANT, event.tenant_id.encode()),
+    ]
+    sent: asyncio.Future[object] = await client.send(topic, event.to_bytes(), key=event.key.encode(), headers=headers)
+    return sent
+
+
 async def fill(kafka_url: str, topic: str, events: Sequence[Asked]) -> None:
-    """Put `events` on `topic` with the headers that any producer of ours gives them."""
+    """Put a backlog on `topic`."""
     client = AIOKafkaProducer(bootstrap_servers=kafka_url, acks="all", enable_idempotence=True, linger_ms=5)
     await client.start()
-    now = cloudevents.text_time(datetime.now(UTC)).encode()
     try:
         for start in range(0, len(events), 2000):
-            futures = []
-            for event in events[start : start + 2000]:
-                headers = [
-                    (cloudevents.SPECVERSION, b"1.0"),
-                    (cloudevents.CONTENT_TYPE, b"application/json"),
-                    (cloudevents.TYPE, event.TYPE.encode()),
-                    (cloudevents.ID, str(event.event_id).encode()),
-                    (cloudevents.SOURCE, b"/deskwire/bench"),
-                    (cloudevents.TIME, now),
-                    (cloudevents.SUBJECT, event.key.encode()),
-                    (cloudevents.TENANT, event.tenant_id.encode()),
-                ]
-                futures.append(await client.send(topic, event.to_bytes(), key=event.key.encode(), headers=headers))
-            await asyncio.gather(*futures)
+            await asyncio.gather(*[await send(client, topic, event) for event in events[start : start + 2000]])
     finally:
         await client.stop()
 
