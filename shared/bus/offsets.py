@@ -11,10 +11,16 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from shared import crash
+from shared.explain import explain
 
 EVERY = 0.05
 """Seconds between two commits. Each takes the broker some 6 ms however small, so one per batch would cap the bus at
 170 batches a second; what is not committed yet is met by the inbox after a crash."""
+
+LONGEST = 5.0
+"""Seconds a commit is waited for at a time."""
+STUCK = 30.0
+"""Seconds without an answer after which the client is given up: after a broker's restart it may never hear one."""
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +33,7 @@ class Offsets:
         self._next: dict[TopicPartition, int] = {}
         self._dirty = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._began = 0.0
 
     def handled(self, partition: TopicPartition, offset: int) -> None:
         """Everything of `partition` up to `offset` is handled."""
@@ -39,26 +46,43 @@ class Offsets:
         self._dirty.clear()
 
     async def run(self) -> None:
-        """Commit every 50 ms while there is something to commit, until cancelled."""
-        while True:
-            await self._dirty.wait()
-            await asyncio.sleep(EVERY)
-            await self.flush()
+        """Commit every 50 ms while there is something to commit, until cancelled.
 
-    async def flush(self, timeout: float = 5.0) -> None:
+        Raises TimeoutError when the client does not come back from a commit: it takes another one to go on.
+        """
+        while True:
+            if not self._under_way():
+                await self._dirty.wait()
+            await asyncio.sleep(EVERY)
+            await self.flush(LONGEST)
+            if self._under_way() and time.monotonic() - self._began > STUCK:
+                self._drop()
+                raise TimeoutError(f"no answer to an offset commit for {STUCK:g} s")
+
+    async def flush(self, timeout: float = LONGEST) -> None:
         """Commit what is handled; failures are left to the next time, or to whoever takes the partitions over.
 
         A commit that takes longer than `timeout` seconds goes on by itself: cutting one off makes the client complain
         of its answer.
         """
         until = time.monotonic() + timeout
-        if self._task is not None and not self._task.done():
+        if self._task is not None and self._under_way():
             await asyncio.wait({self._task}, timeout=timeout)
-            if not self._task.done():
+            if self._under_way():
                 return
         if self._next:
+            self._began = time.monotonic()
             self._task = asyncio.create_task(self._commit(), name="commit")
             await asyncio.wait({self._task}, timeout=max(0.0, until - time.monotonic()))
+
+    def _under_way(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    def _drop(self) -> None:
+        """Leave a commit that never ends behind, so that the next client's does not wait for it."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
 
     async def _commit(self) -> None:
         consumer = self._consumer()
@@ -69,8 +93,10 @@ class Offsets:
         crash.point("bus.before_offset_commit")
         try:
             await consumer.commit(told)
-        except (KafkaError, IllegalStateError, TimeoutError) as error:
-            logger.info("offsets not committed", extra={"error": type(error).__name__})
+        except Exception as error:  # noqa: BLE001 - whatever the client raises, nobody else would tell the broker
+            expected = isinstance(error, (KafkaError, IllegalStateError, TimeoutError))
+            level = logging.INFO if expected else logging.WARNING
+            logger.log(level, "offsets not committed", extra={"error": explain(error)})
             if self._next:
                 self._dirty.set()
             return

@@ -99,9 +99,10 @@ async def test_two_releases_in_one_group_lose_nothing_while_one_replaces_the_oth
     await create_topics(lab.kafka_url, lab.prefix, (MESSAGE_RECEIVED, TICKET_UPDATED), groups=["faults"])
     was = before(tmp_path / "before") if before else ROOT
     will = after(tmp_path / "after") if after else ROOT
-    old = [await lab.start(tree=was, module="release") for _ in range(2)]
-    for worker in old:
-        await worker.joined()
+    old = []
+    for _ in range(2):
+        old.append(await lab.start(tree=was, module="release"))
+        await old[-1].joined()
     await lab.send([message(f"k{n}") for n in range(12)])
     if before:
         assert '"count":3' in old[0].log.read_text(), "it subscribes to what its release does not know"

@@ -141,7 +141,7 @@ class Lab:
                 async with asyncio.timeout(5):
                     await self._producer.stop()
 
-    def logs(self, lines: int = 15) -> str:
+    def logs(self, lines: int = 60) -> str:
         """The last lines of every worker, for people."""
         return "\n".join(f"--- {w.log}\n" + "\n".join(w.log.read_text().splitlines()[-lines:]) for w in self.workers)
 
@@ -215,8 +215,16 @@ class Lab:
         found = await self.look()
         findings = check(self.journal.read(), found)
         if findings:
+            await self._tell_what_waits()
             raise AssertionError(f"{told(findings)}\nseed {self.seed}\n{self.logs()}")
         return found
+
+    async def _tell_what_waits(self) -> None:
+        """Have every worker write where its tasks are, beneath what it logged."""
+        for worker in self.workers:
+            if worker.process.returncode is None and not await worker.stopped():
+                worker.signal(signal.SIGUSR1)
+        await asyncio.sleep(0.5)
 
     async def _rested(self) -> bool:
         """Whether the service itself believes that nothing is left to be done; whether it is right, the checker says."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from datetime import timedelta
 
 import uvloop
@@ -34,7 +35,14 @@ def main() -> int:
 
     process._build = build  # type: ignore[assignment]  # a service that is not below services/
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.get_loop().add_signal_handler(signal.SIGUSR1, _tell_what_waits)
         return runner.run(process.serve([settings]))
+
+
+def _tell_what_waits() -> None:
+    """Write where every task is, for a test that waits in vain."""
+    for task in asyncio.all_tasks():
+        task.print_stack(limit=8, file=sys.stderr)
 
 
 def _stop_at(spec: str) -> None:
