@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.folders import cache_folder
+
 ROOT = Path(__file__).parents[2]
 SERVICES = sorted(path.parent.name for path in (ROOT / "services").glob("*/__main__.py"))
 
@@ -23,7 +25,7 @@ def test_a_service_starts_with_nothing_installed_but_its_own_requirements(servic
     for part in ("shared", f"services/{service}"):
         shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "services/__init__.py", tree / "services/__init__.py")
-    quiet = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "UV_LINK_MODE": "hardlink"}
+    quiet = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "UV_CACHE_DIR": str(cache_folder() / "uv")}
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, environment], check=True, env=quiet)
     install = [uv, "pip", "install", "--quiet", "--require-hashes", "--python", str(environment / "bin/python")]
     subprocess.run([*install, "-r", str(ROOT / "requirements" / f"{service}.txt")], check=True, env=quiet)
@@ -51,10 +53,10 @@ def test_a_service_starts_with_nothing_installed_but_its_own_requirements(servic
 
 
 def _uv() -> str:
-    for folder in (Path(sys.executable).parent, *(ROOT / ".deskwire/cache").glob("bootstrap-*/bin")):
-        if (folder / "uv").exists():
-            return str(folder / "uv")
-    found = shutil.which("uv")
-    if found is None:
+    """The installer that set this environment up, from its cache; or one on the path."""
+    for found in sorted(cache_folder().glob("bootstrap-*/bin/uv")):
+        return str(found)
+    found_on_path = shutil.which("uv")
+    if found_on_path is None:
         pytest.fail("no uv found: `make environment` puts one into the cache")
-    return found
+    return found_on_path
