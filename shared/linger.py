@@ -25,6 +25,7 @@ class Linger:
         self._clock = clock
         self._last = 0
         self._at = clock()
+        self._began = -longest
         self._recent = 0.0
 
     def handled(self, count: int) -> None:
@@ -35,7 +36,18 @@ class Linger:
         self._at = now
 
     def pause(self, count: int) -> float:
-        """Seconds to wait with `count` events in hand."""
+        """Seconds to wait with `count` events in hand, before they are handled.
+
+        Counted from the start of the batch before: events that came while that one was handled have waited already.
+        """
+        wait = self._wait(count)
+        now = self._clock()
+        left = min(max(0.0, self._began + wait - now), wait)
+        self._began = now + left
+        return left
+
+    def _wait(self, count: int) -> float:
+        """Seconds that should lie between the starts of two batches."""
         if not count or count >= self._most or count >= LARGE or self._last >= LARGE:
             return 0.0
         since = self._clock() - self._at

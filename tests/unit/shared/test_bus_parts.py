@@ -292,9 +292,9 @@ def test_lingering_adapts_to_the_load() -> None:
     assert linger.pause(3) == 0, "idle"
     linger.handled(3)
     assert linger.pause(2) == 0, "small after small"
-    assert linger.pause(50) == 0.01, "under load"
+    assert linger.pause(50) == pytest.approx(0.01), "under load"
     linger.handled(50)
-    assert linger.pause(1) == 0.01, "small after a larger one"
+    assert linger.pause(1) == pytest.approx(0.01), "small after a larger one"
     assert linger.pause(250) == 0, "large already"
     linger.handled(250)
     assert linger.pause(50) == 0, "after a large one"
@@ -304,15 +304,32 @@ def test_lingering_adapts_to_the_load() -> None:
 
 
 def test_lingering_waits_for_company_when_single_events_come_fast_enough_to_have_some() -> None:
-    now = 0.0
-    slow, fast = Linger(0.01, 500, lambda: now), Linger(0.01, 500, lambda: now)
+    clock = Clock()
+    slow, fast = Linger(0.01, 500, clock), Linger(0.01, 500, clock)
     for step in range(1, 401):
-        now = step * 0.005
+        clock.now += 0.005
         fast.handled(1)
         if step % 8 == 0:
             slow.handled(1)
-    assert fast.pause(1) == 0.01, "200 a second: two more are due within ten milliseconds"
+            slow.pause(1)
+        waited = fast.pause(1)
+    assert waited > 0, "200 a second: two more are due within ten milliseconds"
     assert slow.pause(1) == 0.0, "25 a second: none is"
+
+
+def test_lingering_counts_what_events_have_waited_while_the_batch_before_was_handled() -> None:
+    clock = Clock()
+    linger = Linger(0.01, 500, clock)
+    linger.handled(50)
+    linger.pause(50)
+    clock.now += 0.007
+    linger.handled(50)
+    assert linger.pause(50) == pytest.approx(0.003), (
+        "ten milliseconds from start to start, seven of them spent handling"
+    )
+    clock.now += 0.05
+    linger.handled(50)
+    assert linger.pause(50) == 0, "the batch before took longer than the wait"
 
 
 def test_a_topic_has_one_route() -> None:
