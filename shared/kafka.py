@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
 import struct
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from shared.explain import explain
 from shared.settings import ServiceSettings
+
+logger = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT = 10.0
 """Seconds one request to the broker may take."""
@@ -121,6 +125,36 @@ async def discard(client: AIOKafkaProducer) -> None:
     with contextlib.suppress(Exception, asyncio.CancelledError):
         async with asyncio.timeout(5):
             await client._sender.close()  # noqa: SLF001 - as above
+
+
+async def stop(client: AIOKafkaConsumer, patience: float) -> None:
+    """Leave the group and close, or after `patience` seconds close without leaving. Never raises for the broker.
+
+    `stop()` alone waits for its own background work, which after a broker's restart may wait for ever and would go on
+    calling for its coordinator ten times a second, in the log and on the wire, until the process ends.
+    """
+    try:
+        async with asyncio.timeout(patience):
+            await client.stop()
+    except (KafkaError, OSError, TimeoutError) as error:
+        logger.warning("consumer not stopped cleanly", extra={"error": explain(error)})
+        await _abandon(client)
+
+
+async def _abandon(client: AIOKafkaConsumer) -> None:
+    """Cancel what a consumer still does and cut its connections; its place in the group expires by itself."""
+    coordinator = client._coordinator  # noqa: SLF001 - there is no public way to stop without waiting (aiokafka 0.14)
+    names = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_reset_committed_task")
+    tasks = [task for name in names if (task := getattr(coordinator, name, None)) is not None and not task.done()]
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=5)
+    for part in (client._fetcher, client._client):  # noqa: SLF001 - as above
+        if part is not None:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(5):
+                    await part.close()
 
 
 def is_kafka_failure(error: BaseException) -> bool:

@@ -44,6 +44,8 @@ CACHED_FOR = 5.0
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.2, 5.0
 COMMIT_EVERY = 5.0
 """Seconds between commits to the broker, which only lag monitors read."""
+COMMIT_PATIENCE = 20.0
+"""Seconds one of them may take before another client is made: twice what a request may."""
 logger = structlog.get_logger(__name__)
 
 
@@ -192,7 +194,7 @@ class Replica(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(5):
                     await self._commit(consumer)
-                    await consumer.stop()
+            await kafka.stop(consumer, 5)
 
     async def _topics_exist(self, consumer: AIOKafkaConsumer) -> None:
         """Wait for provisioning: a topic subscribed to before it exists is found a minute later."""
@@ -276,13 +278,20 @@ class Replica(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
             logger.info("replica complete", topics=sorted(self._kinds))
 
     async def _commit(self, consumer: AIOKafkaConsumer) -> None:
-        """Tell the broker how far we are, for those who watch lag; the database is what counts."""
+        """Tell the broker how far we are, for those who watch lag; the database is what counts.
+
+        Raises TimeoutError when the client does not come back: after a broker's restart it may wait for ever, and
+        nothing would be read until the process ends.
+        """
         mine = consumer.assignment()
         offsets = {tp: OffsetAndMetadata(offset, "") for tp, offset in self._uncommitted.items() if tp in mine}
         self._uncommitted.clear()
         if offsets:
             try:
-                await consumer.commit(offsets)
+                async with asyncio.timeout(COMMIT_PATIENCE):
+                    await consumer.commit(offsets)
+            except TimeoutError:
+                raise
             except Exception as error:  # noqa: BLE001 - nothing depends on it
                 logger.debug("offsets not committed", reason=str(error))
 

@@ -38,6 +38,8 @@ from shared.settings import ServiceSettings
 MAX_RECORDS = 500
 """Records per batch: beyond some 200 a batch gets no cheaper per event, only slower."""
 _POLL_MS = 500
+_STOP_PATIENCE = 10.0
+"""Seconds leaving the group may take."""
 _REVOKE_PATIENCE = 5.0
 """Seconds a rebalance waits for the batch in flight; after that the inbox settles what is repeated."""
 _MAINTAIN_EVERY = 3600.0
@@ -326,11 +328,7 @@ class Bus:
         self._offsets.forget()
         self._generation += 1
         if consumer is not None:
-            try:
-                async with asyncio.timeout(10):
-                    await consumer.stop()
-            except (KafkaError, OSError, TimeoutError) as error:
-                logger.warning("consumer not stopped cleanly", extra={"error": explain(error)})
+            await kafka.stop(consumer, _STOP_PATIENCE)
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types

@@ -18,7 +18,7 @@ from deploy.local.progress import Progress
 from deploy.local.record import exclusive, load
 from tests.integration.faults.conftest import MakeLab
 from tests.support.faults.lab import Lab
-from tests.support.faults.records import traffic
+from tests.support.faults.records import rule, traffic
 
 pytestmark = pytest.mark.engines
 
@@ -61,6 +61,7 @@ async def _sending(lab: Lab, stop: asyncio.Event, things: int = 20) -> int:
     first = 0
     while not stop.is_set():
         await lab.send(traffic(lab.random, things, 2, duplicates=0.05, first=first))
+        await lab.send([rule(f"r{first % 5}", first)])
         first += 2
         await asyncio.sleep(0.1)
     return first
@@ -71,7 +72,7 @@ async def test_a_broker_killed_and_restarted_in_mid_batch_loses_nothing(
     rounds: int, broker: Broker, make_lab: MakeLab
 ) -> None:
     lab = await make_lab(kafka_url=broker.url)
-    worker = await lab.start(batch_pause=0.05)
+    worker = await lab.start(parts="bus,relay,replica", batch_pause=0.05)
     stop = asyncio.Event()
     sending = asyncio.create_task(_sending(lab, stop))
     await worker.joined()

@@ -156,7 +156,7 @@ def _states(entries: Sequence[Entry], found: World) -> Iterator[str]:
     """The highest version stands, nothing stepped down, a tombstone erases."""
     wanted: dict[str, int] = {}
     for entry in entries:
-        if entry.expected == "state":
+        if entry.expected == "state" and entry.outcome == "ok":
             wanted[entry.key] = max(entry.seq, wanted.get(entry.key, entry.seq))
         elif entry.expected == "tombstone":
             wanted.pop(entry.key, None)
@@ -175,7 +175,7 @@ def _rules(entries: Sequence[Entry], found: World) -> Iterator[str]:
     """The replica has the highest version of each key."""
     wanted: dict[str, int] = {}
     for entry in entries:
-        if entry.expected == "rule":
+        if entry.expected == "rule" and entry.outcome == "ok":
             wanted[entry.key] = max(entry.seq, wanted.get(entry.key, entry.seq))
     for key in wanted.keys() | found.rules.keys():
         if found.rules.get(key) != wanted.get(key):

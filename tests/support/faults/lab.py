@@ -246,8 +246,13 @@ class Lab:
                 last[entry.topic, entry.partition] = max(entry.offset, last.get((entry.topic, entry.partition), -1))
         if any(reached.get(place, 0) <= offset for place, offset in last.items()):
             return False
-        rules = {e.key: e.seq for e in self.journal.read() if e.expected == "rule"}
-        return not rules or await self.value("SELECT count(*) FROM replica") >= len(rules)
+        for entry in self.journal.read():
+            if entry.expected == "rule" and entry.outcome == "ok":
+                last[entry.topic, entry.partition] = max(entry.offset, last.get((entry.topic, entry.partition), -1))
+        rows = await self.sql("SELECT topic, partition, next_offset FROM replica_offset")
+        read = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+        rules = [place for place in last if place[0] == contracts.RULE.name]
+        return all(read.get(place, 0) > last[place] for place in rules)
 
     def _facts(self) -> list[Entry]:
         return [entry for entry in self.journal.read() if entry.topic in {contracts.ASKED.name, contracts.NOTED.name}]

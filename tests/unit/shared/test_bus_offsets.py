@@ -10,6 +10,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError
 
+from shared import kafka
 from shared.bus import offsets
 from shared.bus.offsets import Offsets
 from tests.support.waiting import eventually
@@ -88,3 +89,33 @@ async def test_a_commit_without_an_answer_ends_the_consumer_and_the_next_one_com
         await eventually(told, within=5)
     finally:
         again.cancel()
+
+
+async def test_a_consumer_that_cannot_be_stopped_leaves_nothing_running() -> None:
+    """Its coordinator would otherwise be called for ten times a second until the process ends."""
+
+    async def for_ever() -> None:
+        await asyncio.Event().wait()
+
+    class Part:
+        closed = False
+
+        async def close(self) -> None:
+            self.closed = True
+
+    class Stuck:
+        def __init__(self) -> None:
+            self._coordinator = type("Coordinator", (), {})()
+            self._coordinator._coordination_task = asyncio.create_task(for_ever())
+            self._coordinator._heartbeat_task = asyncio.create_task(for_ever())
+            self._fetcher, self._client = Part(), Part()
+
+        async def stop(self) -> None:
+            await asyncio.shield(self._coordinator._coordination_task)
+
+    client: Any = Stuck()
+    await kafka.stop(client, 0.05)
+    assert client._coordinator._coordination_task.cancelled()
+    assert client._coordinator._heartbeat_task.cancelled()
+    assert client._fetcher.closed
+    assert client._client.closed
