@@ -162,7 +162,7 @@ async def _settle_memory(hosts: Sequence[Host]) -> None:
         await host.started.wait()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
+    gc.set_threshold(2_000, 10, 5)
 
 
 async def _until(stop: asyncio.Event, hosts: Sequence[Host], serving: Sequence[asyncio.Task[None]]) -> bool:
