@@ -87,11 +87,11 @@ class Screen:
 
 def report(console: Console, checks: Sequence[Check]) -> None:
     """The table of checks."""
-    table = Table(box=box.SIMPLE_HEAD, expand=console.is_terminal, pad_edge=False)
-    table.add_column("", no_wrap=True, min_width=2)
-    table.add_column("what was done", no_wrap=True, min_width=41)
+    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
+    table.add_column("", no_wrap=True, width=2)
+    table.add_column("what was done", no_wrap=True, width=41)
     table.add_column("what came out", ratio=1, overflow="ellipsis", no_wrap=True)
-    table.add_column("ms", justify="right", no_wrap=True, min_width=4)
+    table.add_column("ms", justify="right", no_wrap=True, width=4)
     for check in checks:
         mark = Text("ok", style="green") if check.passed else Text("no", style="bold red")
         took = "" if check.milliseconds is None else f"{check.milliseconds:.0f}"
