@@ -1,7 +1,7 @@
 """Outbox to Kafka: one elected relay per service, woken by commits, in order per key.
 
-Elected by an advisory lock of a session of its own. The server ends that session when its process falls silent for
-five seconds (stopped, frozen, gone), which frees the lock for a successor. Kafka cannot fence the one that was
+Elected by an advisory lock of a session of its own. When its process falls silent for five seconds (stopped, frozen,
+gone) the server ends that session, or a follower does (`shared.silence`), which frees the lock for a successor. Kafka cannot fence the one that was
 stopped: when it wakes it may repeat what its successor sent, with the same ids and in the same order, and readers
 take a repeat for a repeat.
 
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from shared import crash
+from shared import crash, silence
 from shared.backlog import BATCH, Backlog
 from shared.db import Database
 from shared.explain import explain
@@ -83,6 +83,7 @@ class Relay:
         self._users = 0
         self._stopping = False
         self._reported = 0.0
+        self._looked = 0.0
         self._failure: str | None = None
 
     # --- what others call --------------------------------------------------------------------------------------------
@@ -177,6 +178,7 @@ class Relay:
             if await self._waited(POLL):
                 # Not ours to publish: tell the leader, wherever it is.
                 await session.execute(f"NOTIFY {CHANNEL}")
+            await self._end_silent(session)
             if self._finished:
                 return
         self._leader = True
@@ -249,8 +251,16 @@ class Relay:
         self._failure = published.failed
         return len(published.ids)
 
+    async def _end_silent(self, session: Connection) -> None:
+        """Every other second: free what processes keep that stopped in the middle of a statement."""
+        now = time.monotonic()
+        if now - self._looked >= silence.LOOK_EVERY:
+            self._looked = now
+            await silence.end(session, SILENCE)
+
     async def _between(self, session: Connection) -> None:
         """Between rounds: the watermark's hook, and every few seconds the metrics."""
+        await self._end_silent(session)
         if self._beat is not None:
             await self._beat(session, self._publisher)
         now = time.monotonic()

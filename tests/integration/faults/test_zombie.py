@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -135,3 +136,52 @@ async def test_ten_times_a_leader_is_stopped_and_woken_and_changes_nothing(
     case: Sleep, side_by_side: Mapping[str, asyncio.Task[None]]
 ) -> None:
     await side_by_side[case.name]
+
+
+async def silent(lab: Lab, application: str, statement: str) -> asyncio.subprocess.Process:
+    """A process of the service stopped in the middle of a statement, after it took something."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.faults.silent", lab.database_url, application, statement), cwd=lab.tree
+    )
+
+    async def stuck() -> bool:
+        return bool(
+            await lab.value(
+                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"
+                " AND state = 'active' AND wait_event = 'ClientRead'",
+                application,
+            )
+        )
+
+    await eventually(stuck, what="a session in the middle of a statement")
+    return process
+
+
+async def test_a_leader_stopped_in_the_middle_of_a_statement_is_succeeded(lab: Lab) -> None:
+    lock = "SELECT pg_advisory_lock(hashtextextended('deskwire.relay', 3))"
+    former = await silent(lab, "faults relay", lock)
+    try:
+        await lab.send(traffic(lab.random, 5, 4))
+        await lab.start()
+        await lab.verify(within=30)
+    finally:
+        former.kill()
+        await former.wait()
+
+
+async def test_a_process_stopped_in_the_middle_of_a_statement_holds_up_its_events_and_parks_none(lab: Lab) -> None:
+    sent = await lab.send(traffic(lab.random, 5, 4))
+    one = next(entry for entry in sent if entry.expected == "effect")
+    day = "(now() AT TIME ZONE 'UTC')::date"
+    former = await silent(
+        lab,
+        "faults",
+        f"BEGIN; INSERT INTO inbox (group_name, ce_id, event_day) VALUES ('faults', '{one.id}', {day})",  # noqa: S608
+    )
+    try:
+        await lab.start()
+        await lab.verify(within=60)
+        assert await lab.value("SELECT count(*) FROM waiting") == 0
+    finally:
+        former.kill()
+        await former.wait()

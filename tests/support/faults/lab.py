@@ -230,15 +230,6 @@ class Lab:
         """Whether the service itself believes that nothing is left to be done; whether it is right, the checker says."""
         if all(worker.process.returncode is not None for worker in self.workers):
             return True  # nobody is left to do anything
-        row = (
-            await self.sql(
-                "SELECT (SELECT count(*) FROM outbox) AS outbox, (SELECT count(*) FROM waiting) AS waiting,"
-                " (SELECT count(*) FROM timer) + (SELECT count(*) FROM task) AS due"
-            )
-        )[0]
-        away = len({e.place for e in self._facts() if e.expected == "away"})
-        if row["outbox"] or row["due"] or row["waiting"] != away:
-            return False
         reached = await world.committed(self.kafka_url, self.prefix)
         last: dict[tuple[str, int], int] = {}
         for entry in self.journal.read():
@@ -252,7 +243,17 @@ class Lab:
         rows = await self.sql("SELECT topic, partition, next_offset FROM replica_offset")
         read = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
         rules = [place for place in last if place[0] == contracts.RULE.name]
-        return all(read.get(place, 0) > last[place] for place in rules)
+        if any(read.get(place, 0) <= last[place] for place in rules):
+            return False
+        # Asked last: what was consumed before this instant may have left rows behind, and nothing is consumed after it.
+        row = (
+            await self.sql(
+                "SELECT (SELECT count(*) FROM outbox) AS outbox, (SELECT count(*) FROM waiting) AS waiting,"
+                " (SELECT count(*) FROM timer) + (SELECT count(*) FROM task) AS due"
+            )
+        )[0]
+        away = len({e.place for e in self._facts() if e.expected == "away"})
+        return not row["outbox"] and not row["due"] and bool(row["waiting"] == away)
 
     def _facts(self) -> list[Entry]:
         return [entry for entry in self.journal.read() if entry.topic in {contracts.ASKED.name, contracts.NOTED.name}]
