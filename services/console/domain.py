@@ -31,6 +31,23 @@ PATHS: tuple[Rule, ...] = (
     Rule("/v1/tokens", "directory", "Short-lived tokens."),
     Rule("/v1/signing-keys", "directory", "Keys that sign tokens."),
     Rule("/.well-known/jwks.json", "directory", "Their public halves."),
+    Rule("/v1/chat", "ingest", "Chat with visitors."),
+    Rule("/v1/alerts", "ingest", "Alerts of monitoring systems."),
+    Rule("/v1/mailboxes", "ingest", "Mailboxes polled over IMAP."),
+    Rule("/v1/suppressions", "ingest", "Addresses not to be written to."),
+    Rule("/v1/surveys", "tickets", "Answers to satisfaction surveys."),
+    Rule("/v1/transfers", "tickets", "Handovers between agents."),
+    Rule("/v1/triage", "triage", "What triage would decide, and why."),
+    Rule("/v1/sla", "sla", "SLA clocks, calendars, previews."),
+    Rule("/v1/escalations", "escalation", "Running escalations."),
+    Rule("/v1/schedules", "escalation", "On-call schedules."),
+    Rule("/v1/on-call", "escalation", "Who is on call."),
+    Rule("/v1/pages", "notify", "Answers to pages."),
+    Rule("/v1/notifications", "notify", "Deliveries and what became of them."),
+    Rule("/v1/webhooks", "notify", "Webhook endpoints and their deliveries."),
+    Rule("/v1/events", "notify", "What happens, as a stream."),
+    Rule("/v1/search", "search", "Tickets by text, with filters and facets."),
+    Rule("/v1/similar", "search", "Tickets like another one."),
 )
 """The one path table. A new service adds its lines here and its address to the settings."""
 

@@ -65,6 +65,12 @@ class TicketSummary(Contract):
     product: str | None = None
     tier: str | None = None
     tags: tuple[str, ...] = ()
+    impact: str | None = None
+    """How far the problem reaches (`shared.contracts.decision.Impact`)."""
+    urgency: str | None = None
+    """How soon it hurts (`shared.contracts.decision.Urgency`)."""
+    eta_at: Instant | None = None
+    """When triage expects it to be solved: an estimate, no promise."""
     created_at: Instant
     updated_at: Instant
 
@@ -224,6 +230,28 @@ class SealedCycle(Contract):
     """How many ledger entries it had; numbering goes on."""
 
 
+class LinkKind(StrEnum):
+    """How two tickets belong together, said by the one that has the link."""
+
+    DUPLICATES = "duplicates"
+    """It reports what the other reports."""
+    FOLLOWS = "follows"
+    """It goes on where the other, closed one ended."""
+    RELATES = "relates"
+
+
+class Link(Contract):
+    """Another ticket that belongs to this one."""
+
+    kind: Annotated[LinkKind | str, OPEN]
+    ticket_id: UUID
+    number: str
+    suggested: bool = False
+    """Found by search and confirmed by nobody yet."""
+    score: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    """Of a suggestion; 1 is word for word the same."""
+
+
 class MessageRef(Contract):
     """A message without its text, which the bulk export gives."""
 
@@ -263,5 +291,6 @@ class TicketState(Event):
     watcher_ids: tuple[UUID, ...] = ()
     merged_into: UUID | None = None
     """The ticket that goes on in its place."""
+    links: Annotated[tuple[Link, ...], Field(max_length=50)] = ()
     derived: dict[str, JsonValue] = Field(default_factory=dict)
     """What others say of the ticket (SLA, escalation); raises no version."""

@@ -1,4 +1,4 @@
-"""Policy packs: workflow, priorities, assignment as data. directory validates and publishes, others obey.
+"""Policy packs: everything about a desk that is data. directory validates and publishes, others obey.
 
 A pack is YAML; each section is published by itself under `<tenant>/<section>`. Unlike events, a section is read
 strictly: an unknown field in a pack is a typing mistake and refused with its line.
@@ -6,210 +6,53 @@ strictly: an unknown field in a pack is a typing mistake and refused with its li
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated, ClassVar, Literal, Self
+from shared.contracts.pack.assignment import Assignment, Numbering, Strategy
+from shared.contracts.pack.calendars import Calendars
+from shared.contracts.pack.escalation import EscalationPaths
+from shared.contracts.pack.notifications import Notifications
+from shared.contracts.pack.priorities import Priorities, Priority
+from shared.contracts.pack.satisfaction import Satisfaction
+from shared.contracts.pack.section import Label, Name, Part, Section
+from shared.contracts.pack.sla import SlaTargets
+from shared.contracts.pack.triage import TriageRules
+from shared.contracts.pack.workflow import ClockEffect, Guard, State, StateCategory, Transition, Trigger, Workflow
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+__all__ = [
+    "SECTIONS",
+    "Assignment",
+    "Calendars",
+    "ClockEffect",
+    "EscalationPaths",
+    "Guard",
+    "Label",
+    "Name",
+    "Notifications",
+    "Numbering",
+    "Part",
+    "Priorities",
+    "Priority",
+    "Satisfaction",
+    "Section",
+    "SlaTargets",
+    "State",
+    "StateCategory",
+    "Strategy",
+    "Transition",
+    "TriageRules",
+    "Trigger",
+    "Workflow",
+]
 
-Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_ -]{0,39}$")]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-
-
-class Section(BaseModel):
-    """Strict and frozen: what is not known is refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    SECTION: ClassVar[str]
-
-
-class StateCategory(StrEnum):
-    """What a state means to everybody who does not know the tenant's own names."""
-
-    NEW = "new"
-    OPEN = "open"
-    PENDING = "pending"
-    """Waiting for the requester."""
-    SOLVED = "solved"
-    CLOSED = "closed"
-
-
-class ClockEffect(StrEnum):
-    """What being in a state does to a clock (seed 000 §2.3, seed 003 States & Lifecycle)."""
-
-    RUN = "run"
-    PAUSE = "pause"
-    STOP = "stop"
-
-
-class State(BaseModel):
-    """One state of the workflow."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Name
-    label: str
-    category: StateCategory
-    first_response: ClockEffect = ClockEffect.RUN
-    resolution: ClockEffect = ClockEffect.RUN
-
-
-class Guard(StrEnum):
-    """What must hold before a transition."""
-
-    ASSIGNEE = "assignee"
-    """Somebody owns the ticket."""
-    RESOLUTION = "resolution"
-    """A resolution summary is given."""
-    ROOT_CAUSE = "root_cause"
-    REASON = "reason"
-    """The person says why."""
-    PUBLIC_REPLY = "public_reply"
-    """The requester has been answered at least once."""
-
-
-class Trigger(StrEnum):
-    """What may cause a transition besides a person."""
-
-    MANUAL = "manual"
-    ASSIGNED = "assigned"
-    REQUESTER_REPLIED = "requester_replied"
-    AGENT_REPLIED = "agent_replied"
-    ESCALATED = "escalated"
-    ESCALATION_ENDED = "escalation_ended"
-    TIMER = "timer"
-
-
-class Transition(BaseModel):
-    """One arrow of the state machine."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-    source: Name = Field(alias="from")
-    target: Name = Field(alias="to")
-    trigger: Trigger = Trigger.MANUAL
-    roles: tuple[Literal["customer", "agent", "team_lead", "manager", "admin"], ...] = (
-        "agent",
-        "team_lead",
-        "manager",
-        "admin",
-    )
-    """Who may do it by hand; `customer` is the ticket's own requester."""
-    guards: tuple[Guard, ...] = ()
-    new_cycle: bool = False
-    """Opens a new SLA cycle (a reopened ticket)."""
-    after_minutes: Annotated[int, Field(gt=0)] | None = None
-    """With `trigger: timer`: elapsed minutes in the source state."""
-
-
-class Workflow(Section):
-    """The ticket's state machine (seed 000 §2)."""
-
-    SECTION: ClassVar[str] = "workflow"
-
-    initial: Name
-    states: Annotated[tuple[State, ...], Field(min_length=1)]
-    transitions: tuple[Transition, ...]
-
-    @model_validator(mode="after")
-    def _states_exist(self) -> Self:
-        names = [state.name for state in self.states]
-        for name in names:
-            if names.count(name) > 1:
-                msg = f"state {name!r} is defined twice"
-                raise ValueError(msg)
-        known = set(names)
-        if self.initial not in known:
-            msg = f"initial state {self.initial!r} is not one of the states"
-            raise ValueError(msg)
-        for arrow in self.transitions:
-            for end in (arrow.source, arrow.target):
-                if end not in known:
-                    msg = f"transition {arrow.source} -> {arrow.target}: {end!r} is not one of the states"
-                    raise ValueError(msg)
-            if (arrow.trigger is Trigger.TIMER) != (arrow.after_minutes is not None):
-                msg = f"transition {arrow.source} -> {arrow.target}: after_minutes goes with trigger: timer"
-                raise ValueError(msg)
-        unreachable = known - self._reachable()
-        if unreachable:
-            msg = f"no transition leads to {', '.join(sorted(unreachable))}"
-            raise ValueError(msg)
-        return self
-
-    def _reachable(self) -> set[str]:
-        seen = {self.initial}
-        while True:
-            more = {arrow.target for arrow in self.transitions if arrow.source in seen} - seen
-            if not more:
-                return seen
-            seen |= more
-
-    def state(self, name: str) -> State:
-        """The state of that name. Raises KeyError."""
-        for state in self.states:
-            if state.name == name:
-                return state
-        raise KeyError(name)
-
-
-class Priority(BaseModel):
-    """A rank with the tenant's own label; 1 is the most urgent."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    rank: Annotated[int, Field(ge=1, le=9)]
-    label: Label
-
-
-class Priorities(Section):
-    """Labels of the ranks, and which one a new ticket has until triage has spoken."""
-
-    SECTION: ClassVar[str] = "priorities"
-
-    levels: Annotated[tuple[Priority, ...], Field(min_length=1)]
-    default: Label
-
-    @model_validator(mode="after")
-    def _default_exists(self) -> Self:
-        ranks = [level.rank for level in self.levels]
-        labels = [level.label for level in self.levels]
-        if len(set(ranks)) < len(ranks) or len(set(labels)) < len(labels):
-            msg = "each priority needs its own rank and label"
-            raise ValueError(msg)
-        if self.default not in labels:
-            msg = f"default {self.default!r} is none of {', '.join(labels)}"
-            raise ValueError(msg)
-        return self
-
-
-class Strategy(StrEnum):
-    """How the next agent is found (seed 000 §5.1)."""
-
-    LEAST_LOADED = "least_loaded"
-    MANUAL = "manual"
-
-
-class Assignment(Section):
-    """Who gets a new ticket (seed 000 §5.2: Tier 1 by load, at most five active)."""
-
-    SECTION: ClassVar[str] = "assignment"
-
-    strategy: Strategy = Strategy.LEAST_LOADED
-    default_queue: Name
-    default_capacity: Annotated[int, Field(ge=1, le=1000)] = 5
-    """For agents who have none of their own."""
-    untouched_minutes: Annotated[int, Field(ge=1)] | None = 30
-    """Reassigned when nobody touched it this long; None for never."""
-
-
-class Numbering(Section):
-    """How tickets are called: `INC-2026-000123` (seed 000 §3.3)."""
-
-    SECTION: ClassVar[str] = "numbering"
-
-    prefix: Annotated[str, Field(pattern=r"^[A-Z]{2,8}$")] = "INC"
-    digits: Annotated[int, Field(ge=4, le=12)] = 6
-
-
-SECTIONS: tuple[type[Section], ...] = (Workflow, Priorities, Assignment, Numbering)
+SECTIONS: tuple[type[Section], ...] = (
+    Workflow,
+    Priorities,
+    Assignment,
+    Numbering,
+    TriageRules,
+    Calendars,
+    SlaTargets,
+    EscalationPaths,
+    Notifications,
+    Satisfaction,
+)
 """Every section of a pack, by the name in `SECTION`."""

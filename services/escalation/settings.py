@@ -1,0 +1,17 @@
+"""What escalation is told by its environment (prefix `ESCALATION_`)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic_settings import SettingsConfigDict
+
+from shared.http import HttpSettings
+
+
+class Settings(HttpSettings):
+    """Settings of escalation; add your own fields, each with a description."""
+
+    model_config = SettingsConfigDict(env_prefix="ESCALATION_", frozen=True, extra="ignore")
+
+    SERVICE: ClassVar[str] = "escalation"

@@ -1,0 +1,17 @@
+"""What notify is told by its environment (prefix `NOTIFY_`)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic_settings import SettingsConfigDict
+
+from shared.http import HttpSettings
+
+
+class Settings(HttpSettings):
+    """Settings of notify; add your own fields, each with a description."""
+
+    model_config = SettingsConfigDict(env_prefix="NOTIFY_", frozen=True, extra="ignore")
+
+    SERVICE: ClassVar[str] = "notify"

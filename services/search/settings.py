@@ -1,0 +1,17 @@
+"""What search is told by its environment (prefix `SEARCH_`)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic_settings import SettingsConfigDict
+
+from shared.http import HttpSettings
+
+
+class Settings(HttpSettings):
+    """Settings of search; add your own fields, each with a description."""
+
+    model_config = SettingsConfigDict(env_prefix="SEARCH_", frozen=True, extra="ignore")
+
+    SERVICE: ClassVar[str] = "search"

@@ -1,0 +1,9 @@
+-- Written by `deskwire schema` from the migrations; change those.
+
+CREATE TABLE triage_count (
+    tenant_id text NOT NULL,
+    tickets bigint NOT NULL,
+    newest text NOT NULL,
+    newest_at timestamp with time zone NOT NULL,
+    CONSTRAINT triage_count_pkey PRIMARY KEY (tenant_id)
+);
