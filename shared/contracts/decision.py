@@ -62,7 +62,7 @@ class Triage(Contract):
     tier: str | None = None
     """The requester's support tier."""
     queue: str | None = None
-    eta_minutes: Annotated[int, Field(ge=0)] | None = None
+    eta_minutes: Annotated[float, Field(ge=0)] | None = None
     """Estimated minutes to resolution, elapsed and not business time."""
     tags: tuple[str, ...] = ()
     """Added to those the ticket has."""

@@ -127,6 +127,8 @@ class MessageReceived(Event):
     """A ticket number found in the subject, unverified."""
     automatic: bool = False
     """RFC 3834 and its older forms: never starts, stops or resumes a clock."""
+    resolves: bool = False
+    """The source says that the matter is over: an alert has recovered."""
     spoofed: bool = False
     """Sender authentication failed, where our own mail server said so."""
     hints: Hints = Hints()

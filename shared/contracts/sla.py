@@ -42,7 +42,7 @@ class SlaEvent(Event):
     """As sla knew it."""
     clock: Annotated[ClockName | str, OPEN]
     cycle: int
-    target_minutes: int
+    target_minutes: float
     """Business minutes of the calendar; a calendar without hours counts every minute."""
     due_at: Instant | None = None
     """When the target runs out; None while the clock is paused or has none."""

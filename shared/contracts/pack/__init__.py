@@ -12,7 +12,7 @@ from shared.contracts.pack.escalation import EscalationPaths
 from shared.contracts.pack.notifications import Notifications
 from shared.contracts.pack.priorities import Priorities, Priority
 from shared.contracts.pack.satisfaction import Satisfaction
-from shared.contracts.pack.section import Label, Name, Part, Section
+from shared.contracts.pack.section import Label, Minutes, Name, Part, Section
 from shared.contracts.pack.sla import SlaTargets
 from shared.contracts.pack.triage import TriageRules
 from shared.contracts.pack.workflow import ClockEffect, Guard, State, StateCategory, Transition, Trigger, Workflow
@@ -25,6 +25,7 @@ __all__ = [
     "EscalationPaths",
     "Guard",
     "Label",
+    "Minutes",
     "Name",
     "Notifications",
     "Numbering",

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from shared.contracts.pack.section import Name, Section
+from shared.contracts.pack.section import Minutes, Name, Section
 
 
 class Strategy(StrEnum):
@@ -26,7 +26,7 @@ class Assignment(Section):
     default_queue: Name
     default_capacity: Annotated[int, Field(ge=1, le=1000)] = 5
     """For agents who have none of their own."""
-    untouched_minutes: Annotated[int, Field(ge=1)] | None = 30
+    untouched_minutes: Minutes | None = 30
     """Reassigned when nobody touched it this long; None for never."""
 
 

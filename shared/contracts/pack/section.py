@@ -10,6 +10,8 @@ Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_ -]{0,39}$")]
 """A name for people."""
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 """A name for machines."""
+Minutes = Annotated[float, Field(gt=0, le=5_256_000)]
+"""A duration; parts of a minute are for rehearsals, where days pass in seconds."""
 
 
 class Part(BaseModel):

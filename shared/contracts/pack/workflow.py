@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from shared.contracts.pack.section import Name, Section
+from shared.contracts.pack.section import Minutes, Name, Section
 
 
 class StateCategory(StrEnum):
@@ -85,7 +85,7 @@ class Transition(BaseModel):
     guards: tuple[Guard, ...] = ()
     new_cycle: bool = False
     """Opens a new SLA cycle (a reopened ticket)."""
-    after_minutes: Annotated[int, Field(gt=0)] | None = None
+    after_minutes: Minutes | None = None
     """With `trigger: timer`: elapsed minutes in the source state."""
 
 
