@@ -1,9 +1,9 @@
 """Outbox to Kafka: one elected relay per service, woken by commits, in order per key.
 
 Elected by an advisory lock of a session of its own. When its process falls silent for five seconds (stopped, frozen,
-gone) the server ends that session, or a follower does (`shared.silence`), which frees the lock for a successor. Kafka cannot fence the one that was
-stopped: when it wakes it may repeat what its successor sent, with the same ids and in the same order, and readers
-take a repeat for a repeat.
+gone) the server ends that session, or a follower does (`shared.silence`), which frees the lock for a successor. Kafka
+cannot fence the one that was stopped: when it wakes it may repeat what its successor sent, with the same ids and in the
+same order, and readers take a repeat for a repeat.
 
 At-least-once: rows are read, produced, acknowledged, deleted; no transaction is open while producing.
 """
