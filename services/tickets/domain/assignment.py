@@ -119,7 +119,13 @@ def _take(
 
 
 def apply(
-    work: Work, machine: Machine, choice: Choice | None, reason: str, act: Act, *, untouched_minutes: float | None = None
+    work: Work,
+    machine: Machine,
+    choice: Choice | None,
+    reason: str,
+    act: Act,
+    *,
+    untouched_minutes: float | None = None,
 ) -> None:
     """Give the ticket to `choice`, or to nobody; the input is counted by the caller.
 
