@@ -18,6 +18,7 @@ from deploy.local import ports, process
 from deploy.local.engines import tail
 from deploy.local.folders import CHECKOUT
 from deploy.local.refusal import Refusal
+from deploy.local.sink import start as outside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,15 +77,18 @@ def shared_environment(record: Record, addresses: Addresses, names: Sequence[str
     blobs = record.folder / "blobs"
     blobs.mkdir(mode=0o700, exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    origin = f"http://127.0.0.1:{record.ports.get(_key(CONSOLE), origin_port())}"
     own = {
         "KAFKA_URL": addresses.kafka_url,
         "OPENSEARCH_URL": addresses.opensearch_url,
         "MASTER_KEY_FILE": str(record.folder / "master.key"),
         "BLOBS_URL": blobs.as_uri(),
         "DESKWIRE_STATE": str(record.folder),
-        "ORIGIN_URL": f"http://127.0.0.1:{record.ports.get(_key(CONSOLE), origin_port())}",
+        "ORIGIN_URL": origin,
         "PYTHONUNBUFFERED": "1",
     }
+    own |= {f"{name.upper()}_PUBLIC_URL": os.environ.get(f"{name.upper()}_PUBLIC_URL", origin) for name in names}
+    own |= outside.environment(record)
     for variable in ("NO_PROXY", "no_proxy"):
         own[variable] = ",".join(filter(None, (kept.get(variable), LOOPBACKS)))
     for name in names:
@@ -95,11 +99,9 @@ def shared_environment(record: Record, addresses: Addresses, names: Sequence[str
 
 
 def service_environment(record: Record, addresses: Addresses, name: str, names: Sequence[str]) -> dict[str, str]:
-    """What one service is told: its own database and, if it is the edge, where the others are."""
-    environment = shared_environment(record, addresses, names)
+    """What one service is told: its own database, and where the others are."""
+    environment = shared_environment(record, addresses, names) | urls(record, names)
     environment[f"{name.upper()}_DATABASE_URL"] = database_url(addresses.database_url, name, record.password(name))
-    if name == CONSOLE:
-        environment |= urls(record, names)
     return environment
 
 
@@ -199,7 +201,7 @@ def _fingerprint(environment: dict[str, str]) -> str:
     relevant = {
         name: value
         for name, value in environment.items()
-        if name.endswith(("_URL", "_PORT", "_FILE")) or name == "DESKWIRE_STATE"
+        if name.endswith(("_URL", "_PORT", "_FILE", "_NETWORKS")) or name == "DESKWIRE_STATE"
     }
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 

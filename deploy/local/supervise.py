@@ -17,6 +17,7 @@ from deploy.local.folders import CHECKOUT, state_folder
 from deploy.local.progress import Progress
 from deploy.local.record import exclusive, load
 from deploy.local.refusal import Refusal
+from deploy.local.sink import start as sink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from deploy.local.record import Record
 
 SHOWN_LINES: Final = 200
-OWN_FOLDERS: Final = ("data", "logs", "blobs")
+OWN_FOLDERS: Final = ("data", "logs", "blobs", "sink")
 OWN_FILES: Final = ("state.json", "master.key", "lock")
 
 
@@ -36,11 +37,13 @@ def up() -> dict[str, str]:
     with exclusive(state) as record:
         names = services.discover()
         services.claim_ports(record, names)
+        sink.claim_ports(record)
         print("deskwire: engines", flush=True)
         addresses = engines.start(record, progress)
         environment = services.full_environment(record, addresses, names)
         _provision(environment)
         print("deskwire: services", flush=True)
+        sink.start(record, progress)
         services.start(record, addresses, progress, names)
         print(f"deskwire: up in {time.monotonic() - began:.1f} s")
         _where(record)
@@ -132,9 +135,12 @@ def run(names: Sequence[str]) -> int:
         if busy:
             raise Refusal(f"{', '.join(busy)} runs already in the background.", "End it first: make down.")
         services.claim_ports(record, known)
-        addresses = engines.start(record, Progress())
+        sink.claim_ports(record)
+        progress = Progress()
+        addresses = engines.start(record, progress)
         environment = services.full_environment(record, addresses, known)
         _provision(environment)
+        sink.start(record, progress)
     return _command(environment, "run", *names)
 
 
@@ -239,5 +245,7 @@ def _where(record: Record) -> None:
         print(f"  origin   http://127.0.0.1:{record.ports['console-http']}")
     if "ingest-smtp" in record.ports:
         print(f"  mail     smtp://127.0.0.1:{record.ports['ingest-smtp']}")
+    if sink.HTTP in record.ports:
+        print(f"  sink     http://127.0.0.1:{record.ports[sink.HTTP]}  (mail and webhooks sent out)")
     print(f"  logs     {record.logs}  (make logs S=tickets)")
     print(f"  state    {record.folder}  (make status, make down)")

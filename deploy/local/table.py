@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from deploy.local import engines, process, services
 from deploy.local.folders import state_folder
 from deploy.local.record import load
+from deploy.local.sink import start as sink
 from deploy.local.supervise import test_folder
 
 if TYPE_CHECKING:
@@ -38,7 +39,11 @@ class Row:
 def show() -> int:
     """Print the table of this checkout, and the test engines if there are any."""
     record = load(state_folder())
-    print(render([*engine_rows(record), *(_service_row(record, name) for name in services.discover())]))
+    print(
+        render(
+            [*engine_rows(record), *(_service_row(record, name) for name in services.discover()), *_sink_rows(record)]
+        )
+    )
     tests = load(test_folder())
     if any(tests.running(name) for name in tests.processes):
         print("\ntest engines")
@@ -84,6 +89,13 @@ def _service_row(record: Record, name: str) -> Row:
         return Row(name=name, state=_absent(record, name))
     answered, _ = services.ready(record, name)
     return _row(record, name, identity.pid, f"{name}-http", "ready" if answered else "not ready")
+
+
+def _sink_rows(record: Record) -> list[Row]:
+    identity = record.running(sink.NAME)
+    if identity is None:
+        return [Row(name=sink.NAME, state=_absent(record, sink.NAME))]
+    return [_row(record, sink.NAME, identity.pid, sink.HTTP, "ready" if sink.answers(record) else "not answering")]
 
 
 def _row(record: Record, name: str, pid: int, port: str, state: str) -> Row:
