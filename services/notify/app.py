@@ -2,23 +2,86 @@
 
 from __future__ import annotations
 
-from services.notify import handlers
-from services.notify.api import routes
+from functools import partial
+from typing import Any, cast
+
+from services.notify import api
+from services.notify.handlers import Handlers, Tell
 from services.notify.settings import Settings
 from shared.auth import Authenticator, ReplicaCredentials
 from shared.bus import Bus, Route
 from shared.contracts.event import Topic
-from shared.contracts.manifest import CREDENTIAL_CHANGED, TICKET_CREATED
-from shared.contracts.ticket import TicketCreated
+from shared.contracts.manifest import (
+    CHAT_REPLY_MISSED,
+    CREDENTIAL_CHANGED,
+    ESCALATION_ACKNOWLEDGED,
+    ESCALATION_ENDED,
+    ESCALATION_STARTED,
+    ESCALATION_STEPPED,
+    PAGE_CANCELLED,
+    PAGE_REQUESTED,
+    PERSON_CHANGED,
+    POLICY_PUBLISHED,
+    SLA_BREACHED,
+    SLA_CHANGED,
+    SLA_MET,
+    SLA_WARNING,
+    SUPPRESSION_CHANGED,
+    TEAM_CHANGED,
+    TENANT_CHANGED,
+    TICKET_ASSIGNED,
+    TICKET_CREATED,
+    TICKET_DECISION_APPLIED,
+    TICKET_MERGED,
+    TICKET_MESSAGE_ADDED,
+    TICKET_RATED,
+    TICKET_STATUS_CHANGED,
+    TICKET_TRANSFER_CHANGED,
+    TICKET_UNMERGED,
+    TICKET_UPDATED,
+)
 from shared.db import Database
-from shared.http import api
+from shared.http import Router, idempotency
 from shared.metrics import Metrics
 from shared.relay import Relay
 from shared.replica import Replica
 from shared.service import Service
+from shared.tasks import TaskKind, Tasks
 
-ROUTES: tuple[Route[TicketCreated], ...] = (Route(TICKET_CREATED, handlers.on_ticket_created),)
-REPLICATED: tuple[Topic, ...] = (CREDENTIAL_CHANGED,)
+FACTS: tuple[Topic, ...] = (
+    TICKET_CREATED,
+    TICKET_MESSAGE_ADDED,
+    TICKET_STATUS_CHANGED,
+    TICKET_ASSIGNED,
+    TICKET_UPDATED,
+    TICKET_DECISION_APPLIED,
+    TICKET_MERGED,
+    TICKET_UNMERGED,
+    TICKET_TRANSFER_CHANGED,
+    TICKET_RATED,
+    SLA_WARNING,
+    SLA_BREACHED,
+    SLA_MET,
+    SLA_CHANGED,
+    ESCALATION_STARTED,
+    ESCALATION_STEPPED,
+    ESCALATION_ACKNOWLEDGED,
+    ESCALATION_ENDED,
+    PAGE_REQUESTED,
+    PAGE_CANCELLED,
+    CHAT_REPLY_MISSED,
+)
+ROUTES: tuple[Route[Any], ...] = tuple(Route(topic, cast("Any", Handlers.on_fact)) for topic in FACTS)
+"""Topic → method of `Handlers`, bound when the service is built; what is told of a topic is each teller's affair."""
+REPLICATED: tuple[Topic, ...] = (
+    TENANT_CHANGED,
+    PERSON_CHANGED,
+    TEAM_CHANGED,
+    CREDENTIAL_CHANGED,
+    POLICY_PUBLISHED,
+    SUPPRESSION_CHANGED,
+)
+"""Each is waited for under the first word of its name: `NotYet(…, "policy", "acme/notifications")`."""
 
 
 async def build(settings: Settings) -> Service:
@@ -26,23 +89,40 @@ async def build(settings: Settings) -> Service:
     database = await Database.connect(settings.database_url.get_secret_value(), application=settings.SERVICE)
     metrics = Metrics(settings.SERVICE)
     relay = Relay(settings, database, metrics=metrics)
-    replica = Replica(settings, database, {"credential": CREDENTIAL_CHANGED}, metrics=metrics, relay=relay)
-    bus = Bus(settings, database, ROUTES, relay=relay, replica=replica, metrics=metrics)
-    app = api(
-        title="Deskwire notify",
-        service=settings.SERVICE,
-        settings=settings,
-        authenticator=Authenticator(ReplicaCredentials(replica)),
-        database=database,
-        description="Tickets counted per tenant.",
+    replica = Replica(
+        settings,
+        database,
+        {topic.name.partition(".")[0]: topic for topic in REPLICATED},
+        metrics=metrics,
+        relay=relay,
     )
-    app.include_router(routes(database))
+    tellers: list[Tell] = []
+    kinds: list[TaskKind[Any]] = []
+    routers: list[Router] = []
+    handlers = Handlers(tellers)
+    bus = Bus(
+        settings,
+        database,
+        [Route(route.topic, partial(cast("Any", route.handler), handlers)) for route in ROUTES],
+        relay=relay,
+        replica=replica,
+        metrics=metrics,
+    )
+    tasks = Tasks(settings, database, relay, kinds, metrics)
+    app = api.build(settings, database, Authenticator(ReplicaCredentials(replica)), routers)
     return Service(
         name=settings.SERVICE,
         settings=settings,
         routes=app,
-        loops=[*replica.loops(), *bus.loops(), *relay.loops()],
-        checks=[*bus.checks(), *relay.checks(), *replica.checks()],
+        loops=[
+            *replica.loops(),
+            *bus.loops(),
+            *relay.loops(),
+            *tasks.loops(),
+            idempotency.purge_loop(database),
+        ],
+        checks=[*bus.checks(), *relay.checks(), *replica.checks(), *tasks.checks()],
+        metrics=metrics,
         openapi=app.openapi,
         stop=[database.close],
     )

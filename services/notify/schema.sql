@@ -1,9 +1,7 @@
 -- Written by `deskwire schema` from the migrations; change those.
 
-CREATE TABLE notify_count (
+CREATE TABLE delivery (
+    id uuid NOT NULL,
     tenant_id text NOT NULL,
-    tickets bigint NOT NULL,
-    newest text NOT NULL,
-    newest_at timestamp with time zone NOT NULL,
-    CONSTRAINT notify_count_pkey PRIMARY KEY (tenant_id)
+    CONSTRAINT delivery_pkey PRIMARY KEY (id)
 );

@@ -1,0 +1,1 @@
+"""What notify does, between its ways in (handlers, API, tasks) and its store: decide, save, publish."""
