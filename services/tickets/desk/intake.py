@@ -134,6 +134,7 @@ class Intake:
             work.act(actor, self._draw),
             received_at=message.received_at,
             addressed=_addressed(message, state.inbound),
+            resolves=message.resolves,
         )
         state.by_message[message.message_id] = decision.ticket_id
         state.tell(work, incoming)

@@ -43,12 +43,14 @@ def add(
     *,
     received_at: datetime | None = None,
     addressed: tuple[UUID, ...] = (),
+    resolves: bool = False,
 ) -> None:
     """Append a message; the input is counted by the caller.
 
     A person on the requester's side starts the clocks if nobody has, is REPLIED in the ledger and fires
     `requester_replied`; an agent's public answer is RESPONDED and fires `agent_replied`. Notes and automatic mail do
-    neither (architecture rule 4).
+    neither (architecture rule 4). A message that `resolves` (an alert has recovered) fires `recovered` instead, which
+    asks for nothing and so reopens nothing.
     """
     ticket = work.ticket
     internal = message.visibility == Visibility.INTERNAL
@@ -65,8 +67,11 @@ def add(
     if not (internal or message.automatic):
         if message.author_kind == AuthorKind.REQUESTER:
             ledger.mark_opened(work, received_at or act.at)
-            ledger.write(work, LedgerKind.REPLIED, "", act.at)
-            trigger = Trigger.REQUESTER_REPLIED
+            if resolves:
+                trigger = Trigger.RECOVERED
+            else:
+                ledger.write(work, LedgerKind.REPLIED, "", act.at)
+                trigger = Trigger.REQUESTER_REPLIED
         elif message.author_kind == AuthorKind.AGENT:
             ledger.responded(work, act.at)
             trigger = Trigger.AGENT_REPLIED

@@ -22,6 +22,7 @@ from services.tickets.domain.ticket import (
 from shared.contracts import ids
 from shared.contracts.directory import PersonChanged
 from shared.contracts.message import Hints, MessageReceived
+from shared.contracts.pack import Trigger
 from shared.contracts.ticket import TicketCreated, TicketMessage
 
 KEPT_HINTS = ("environment", "version", "error_code")
@@ -109,6 +110,11 @@ def open_ticket(
             hints=_told(hints),
         )
     )
+    if message.resolves:
+        # Its firing never came by us: the ticket tells of it and asks nobody for anything.
+        move = workflow.automatic(pack.machine, work.ticket, Trigger.RECOVERED)
+        if move is not None:
+            workflow.apply(work, pack.machine, move, act)
     return work
 
 

@@ -95,7 +95,8 @@ def _own(message: MessageReceived, ticket: Ticket | None) -> Ticket | None:
 
 
 def _join(message: MessageReceived, ticket: Ticket, evidence: str, seen: Seen) -> Threaded:
-    # Automatic mail changes no state, so it may be kept with a closed ticket; as a ticket of its own it would be noise.
-    if message.automatic or seen.takes_replies(ticket):
+    # Automatic mail changes no state, so it may be kept with a closed ticket; as a ticket of its own it would be noise,
+    # and so would the news that a closed matter is over.
+    if message.automatic or message.resolves or seen.takes_replies(ticket):
         return Join(ticket.id, evidence)
     return Open(follows_id=ticket.id)

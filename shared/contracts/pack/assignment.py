@@ -28,6 +28,10 @@ class Assignment(Section):
     """For agents who have none of their own."""
     untouched_minutes: Minutes | None = 30
     """Reassigned when nobody touched it this long; None for never."""
+    wait_for_triage_seconds: Annotated[float, Field(ge=0, le=3600)] = 2
+    """How long a new ticket waits at most for triage to name its queue, before somebody gets it; 0 for not at all."""
+    transfer_minutes: Minutes = 60
+    """How long an agent has to accept a handover before it lapses (seed 000 §5.3)."""
 
 
 class Numbering(Section):

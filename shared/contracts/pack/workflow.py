@@ -64,6 +64,8 @@ class Trigger(StrEnum):
     AGENT_REPLIED = "agent_replied"
     ESCALATED = "escalated"
     ESCALATION_ENDED = "escalation_ended"
+    RECOVERED = "recovered"
+    """The source of the ticket says that the matter is over: an alert has recovered."""
     TIMER = "timer"
 
 

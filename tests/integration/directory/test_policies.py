@@ -23,7 +23,7 @@ async def test_a_bad_pack_is_refused_with_the_line_of_every_problem_and_changes_
         assert answer.headers["content-type"] == "application/problem+json"
         lines = bad.split("\n")
         places = {error["pointer"]: lines[error["line"] - 1] for error in answer.json()["errors"]}
-        assert "archved" in places["/workflow/transitions/17/to"]
+        assert "archved" in places["/workflow/transitions/23/to"]
         assert "P9" in places["/priorities/default"]
         assert f"line {bad[: bad.index('default: P9')].count(chr(10)) + 1}" in answer.text
     assert await directory.published("policy.published") == []

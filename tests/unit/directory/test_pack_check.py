@@ -8,7 +8,7 @@ import pytest
 
 from services.directory.domain.pack_check import Pack, PackRefusedError, check
 from services.directory.domain.pack_rules import MOST_ITEMS
-from shared.contracts.pack import Assignment, ClockEffect, Numbering, Priorities, Trigger, Workflow
+from shared.contracts.pack import Assignment, ClockEffect, Numbering, Priorities, StateCategory, Trigger, Workflow
 
 DEFAULT = (Path(__file__).parents[3] / "deploy" / "policies" / "default.yaml").read_text()
 
@@ -43,7 +43,8 @@ def test_the_default_pack_is_fine_without_a_warning(default: Pack) -> None:
 def test_the_default_workflow_has_every_arrow_of_the_diagram_and_no_other(default: Pack) -> None:
     """Seed 000 §2.1; Deleted is erasure, said in a comment."""
     workflow = Workflow.model_validate(default.sections["workflow"])
-    assert {(arrow.source, arrow.target) for arrow in workflow.transitions} == {
+    drawn = [arrow for arrow in workflow.transitions if arrow.trigger is not Trigger.RECOVERED]
+    assert {(arrow.source, arrow.target) for arrow in drawn} == {
         ("new", "open"),
         ("open", "pending"),
         ("pending", "open"),
@@ -56,6 +57,13 @@ def test_the_default_workflow_has_every_arrow_of_the_diagram_and_no_other(defaul
         ("open", "closed"),
         ("closed", "archived"),
     }
+
+
+def test_a_recovered_alert_solves_its_ticket_from_every_state_that_is_not_over(default: Pack) -> None:
+    workflow = Workflow.model_validate(default.sections["workflow"])
+    over = (StateCategory.SOLVED, StateCategory.CLOSED)
+    recovered = {(a.source, a.target) for a in workflow.transitions if a.trigger is Trigger.RECOVERED}
+    assert recovered == {(state.name, "solved") for state in workflow.states if state.category not in over}
 
 
 def test_the_default_clocks_follow_the_sla_impact_of_each_state(default: Pack) -> None:
@@ -82,6 +90,10 @@ def test_the_default_pack_reopens_when_the_requester_writes_and_archives_after_t
     assert by_trigger["solved", Trigger.REQUESTER_REPLIED].target == "reopened"
     assert by_trigger["pending", Trigger.REQUESTER_REPLIED].target == "open"
     assert by_trigger["closed", Trigger.TIMER].after_minutes == 30 * 24 * 60
+    assert (by_trigger["solved", Trigger.TIMER].target, by_trigger["solved", Trigger.TIMER].after_minutes) == (
+        "closed",
+        7 * 24 * 60,
+    )
 
 
 def test_the_default_assignment_priorities_and_numbers_are_the_seeds(default: Pack) -> None:
@@ -99,7 +111,7 @@ def test_the_default_assignment_priorities_and_numbers_are_the_seeds(default: Pa
         (
             "to: archived",
             "to: archved",
-            "/workflow/transitions/17/to",
+            "/workflow/transitions/23/to",
             "to: archved",
             "'archved' is not one of the states",
         ),
@@ -116,21 +128,21 @@ def test_the_default_assignment_priorities_and_numbers_are_the_seeds(default: Pa
         (
             "after_minutes: 43200",
             "guards: []",
-            "/workflow/transitions/17/trigger",
+            "/workflow/transitions/23/trigger",
             "guards: []}",
             "needs after_minutes",
         ),
         (
             "trigger: timer, after_minutes: 43200",
             "after_minutes: 43200",
-            "/workflow/transitions/17/after_minutes",
+            "/workflow/transitions/23/after_minutes",
             "after_minutes: 43200",
             "timer only",
         ),
         ("    - name: pending\n", "    - name: open\n", "/workflow/states/2/name", "label: Pending", "defined twice"),
         ("trigger: escalated}", "trigger: alarm}", "/workflow/transitions/5/trigger", "trigger: alarm", "'manual'"),
         ("pack: default", "pack: My Pack!", "/pack", "My Pack!", "lower case letters"),
-        ("untouched_minutes: 30 ", "untouched_minutes: soon ", "/assignment/untouched_minutes", "soon", "integer"),
+        ("untouched_minutes: 30 ", "untouched_minutes: soon ", "/assignment/untouched_minutes", "soon", "number"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(old: str, new: str, pointer: str, marked: str, says: str) -> None:
@@ -174,14 +186,14 @@ def test_two_transitions_that_no_machine_could_choose_between_are_told() -> None
     assert "which one would it be?" in problems(text)["/workflow/transitions/4"][1]
     for_both = "    - {from: solved, to: closed, roles: [customer]}\n"
     text = edited(for_both, for_both + "    - {from: solved, to: closed, roles: [customer, agent], guards: [reason]}\n")
-    assert "the same transition for the same role" in problems(text)["/workflow/transitions/11"][1]
+    assert "the same transition for the same role" in problems(text)["/workflow/transitions/16"][1]
 
 
 def test_a_state_that_nobody_leaves_keeps_its_tickets_open_for_ever() -> None:
     text = edited("    - {from: escalated, to: open, trigger: escalation_ended}\n", "")
     text = text.replace(
         "    - {from: escalated, to: open, roles: [agent, team_lead, manager, admin], guards: [assignee]}\n", ""
-    )
+    ).replace("    - {from: escalated, to: solved, trigger: recovered}\n", "")
     assert "never be closed" in problems(text)["/workflow/states/3"][1]
 
 

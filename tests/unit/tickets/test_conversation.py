@@ -52,6 +52,32 @@ def test_a_requesters_answer_is_in_the_ledger_and_brings_a_pending_ticket_back()
     assert work.ticket.message_count == 2
 
 
+@pytest.mark.parametrize("status", ["new", "open", "pending", "escalated", "reopened"])
+def test_a_recovered_alert_solves_its_ticket_and_is_no_reply(status: str) -> None:
+    work = in_state(status)
+    assert added(work, wrote(), resolves=True) == [LedgerKind.STATUS]
+    assert work.ticket.status == "solved"
+    assert work.facts[-1].model_dump()["trigger"] == "recovered"
+
+
+@pytest.mark.parametrize("status", ["solved", "closed"])
+def test_a_recovery_of_what_is_over_changes_nothing(status: str) -> None:
+    work = in_state(status)
+    assert added(work, wrote(), resolves=True) == []
+    assert (work.ticket.status, work.ticket.cycle) == (status, 1)
+
+
+def test_an_alert_that_fires_again_reopens_its_solved_ticket_in_a_new_cycle() -> None:
+    work = in_state("open")
+    added(work, wrote(), resolves=True)
+    added(work, wrote())
+    assert (work.ticket.status, work.ticket.cycle) == ("reopened", 2)
+
+
+def test_a_recovery_whose_firing_never_came_opens_a_ticket_that_is_solved() -> None:
+    assert opened(resolves=True).ticket.status == "solved"
+
+
 def test_a_requesters_answer_to_a_solved_ticket_reopens_it_in_a_new_cycle() -> None:
     work = in_state("solved")
     added(work, wrote())
