@@ -158,5 +158,8 @@ def _shown(value: JsonValue) -> str:
         case dict():
             shown = (f"{key} {_shown(item)}" for key, item in value.items() if item not in (None, [], False))
             return ", ".join(shown)
+        case float() if value.is_integer():
+            # A whole number of minutes, which a model keeps as 30.0.
+            return str(int(value))
         case _:
             return str(value)
