@@ -71,6 +71,8 @@ class TicketSummary(Contract):
     """How soon it hurts (`shared.contracts.decision.Urgency`)."""
     eta_at: Instant | None = None
     """When triage expects it to be solved: an estimate, no promise."""
+    watcher_ids: tuple[UUID, ...] = ()
+    """People who follow it: told what the requester is told in public."""
     created_at: Instant
     updated_at: Instant
 

@@ -11,7 +11,7 @@ MAX_BYTES = 64_000
 """A little under 64 kB of JSON."""
 MAX_REFERENCES = 100
 # Measured sizes of one part in JSON, rounded up: below the sum nothing is serialised just to be counted.
-_REFERENCE, _ENTRY, _REST = 190, 120, 12_000
+_REFERENCE, _ENTRY, _REST = 190, 120, 16_000
 
 
 def reference(message: TicketMessage) -> MessageRef:

@@ -154,6 +154,7 @@ class Ticket:
             product=self.product,
             tier=self.tier,
             tags=self.tags,
+            watcher_ids=self.watcher_ids,
             created_at=self.created_at,
             updated_at=self.updated_at,
         )
