@@ -17,8 +17,8 @@ help: ## List the targets
 environment:
 	@sh deploy/local/ensure
 
-demo: environment ## Set up everything, start it and run the main job
-	@$(LOCAL) demo
+demo: environment ## Set up everything, start it and play the main job (MAIL=folder of .eml or mbox, CRASH_ONE=triage)
+	@MAIL="$(MAIL)" CRASH_ONE="$(CRASH_ONE)" $(LOCAL) demo
 
 up: environment ## Start engines and services in the background
 	@$(LOCAL) up

@@ -7,55 +7,90 @@ import json
 import os
 import subprocess
 import sys
-from typing import Any
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import uuid4
 
 import httpx2
 import typer
 from rich.console import Console
 
-from cli.demo.entries import Addresses, api, reading
-from cli.demo.play import Check, Stage, new_run, play
+from cli.demo import mailbox, story, timelapse
+from cli.demo.entries import api
 from cli.demo.screen import Screen, report
+from cli.demo.sink import Sink
+from cli.demo.stage import Addresses, Check, Stage
+from cli.demo.story.outside import ENDPOINT
+from cli.demo.topics import reading
+from cli.seed import DEFAULT_PACK
 
 TENANT = "demo"
+TIMELAPSE = DEFAULT_PACK.with_name("timelapse.yaml")
+NEEDED = ("ORIGIN_URL", "KAFKA_URL", "INGEST_SMTP_PORT", "SINK_URL")
 
 
-def demo() -> None:
-    """Send real messages in and watch them become tickets; ends with a check of every step."""
+def demo(
+    mails: Annotated[
+        Path | None, typer.Option("--mail", help="Play this mbox file, or folder of .eml files, instead.", exists=True)
+    ] = None,
+) -> None:
+    """Send real messages in and watch what becomes of them; ends with a check of every step."""
     console = Console(highlight=False)
-    run = new_run()
-    seeded = _seed(run)
-    addresses = _addresses(seeded)
-    checks = asyncio.run(_play(console, addresses, run))
+    run = f"demo-{uuid4().hex[:8]}"
+    addresses = _addresses(_seed(run))
+    checks = asyncio.run(_play(console, addresses, run, mails))
     report(console, checks)
     failed = [check for check in checks if not check.passed]
     _farewell(console, addresses, failed)
     raise typer.Exit(1 if failed else 0)
 
 
-async def _play(console: Console, addresses: Addresses, run: str) -> list[Check]:
-    async with api(addresses) as client, reading(addresses) as topics:
-        await _settled(client)
-        with Screen(console, topics) as screen:
-            stage = Stage(addresses=addresses, client=client, topics=topics, show=screen.draw, say=screen.say, run=run)
-            return await play(stage)
+async def _play(console: Console, addresses: Addresses, run: str, mails: Path | None) -> list[Check]:
+    with Screen(console) as screen:
+        async with (
+            api(addresses) as client,
+            reading(addresses.kafka, addresses.prefix, addresses.tenant, screen.draw) as topics,
+        ):
+            screen.show(topics)
+            screen.say("a new desk: people, teams, policies, an on-call rota, a webhook")
+            sink = await Sink.at(addresses.sink)
+            stage = Stage(addresses=addresses, client=client, topics=topics, sink=sink, say=screen.say, run=run)
+            try:
+                await _settled(client)
+                await _prepare(stage)
+                return await (story.play(stage) if mails is None else mailbox.play(stage, mails))
+            finally:
+                await sink.close()
 
 
 async def _settled(client: httpx2.AsyncClient) -> None:
-    """Wait until the services have heard of the new desk: its key works everywhere and it has an owner for tickets."""
+    """Wait until the services have heard of the new desk: its key works everywhere."""
+    paths = ("tickets", "quarantine", "search", "webhooks", "escalations", "notifications", "sla/calendars")
     async with asyncio.timeout(30):
         while True:
-            answers = [await client.get("/v1/tickets?limit=1"), await client.get("/v1/quarantine?limit=1")]
+            answers = await asyncio.gather(*(client.get(f"/v1/{path}") for path in paths))
             if all(answer.status_code == 200 for answer in answers):
                 return
             await asyncio.sleep(0.2)
 
 
+async def _prepare(stage: Stage) -> None:
+    """What an administrator does once: who is on call, and which endpoint of another team is called."""
+    name = f"{ENDPOINT}-{stage.run}"
+    hook = {"url": f"{stage.addresses.sink}/hooks/{name}", "events": ["*"], "description": name}
+    stage.secrets[name] = (await stage.ask("POST", "/v1/webhooks", hook))["secret"]
+
+
 def _seed(run: str) -> dict[str, Any]:
     """A desk of this play's own: the agents of an earlier one may have all the tickets they can take."""
-    command = [sys.executable, "-m", "cli", "seed", "--json", "--tenant"]
-    made = _json([*command, TENANT])
-    return made if made["created"] else _json([*command, f"{TENANT}-{run.rsplit('-', 1)[1][:4]}"])
+    text = timelapse.merged(DEFAULT_PACK.read_text(encoding="utf-8"), TIMELAPSE.read_text(encoding="utf-8"))
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as pack:
+        pack.write(text)
+        pack.flush()
+        command = [sys.executable, "-m", "cli", "seed", "--json", "--pack", pack.name, "--tenant"]
+        made = _json([*command, TENANT])
+        return made if made["created"] else _json([*command, f"{TENANT}-{run.rsplit('-', 1)[1][:4]}"])
 
 
 def _json(command: list[str]) -> dict[str, Any]:
@@ -68,7 +103,7 @@ def _json(command: list[str]) -> dict[str, Any]:
 
 
 def _addresses(seeded: dict[str, Any]) -> Addresses:
-    missing = [name for name in ("ORIGIN_URL", "KAFKA_URL", "INGEST_SMTP_PORT") if name not in os.environ]
+    missing = [name for name in NEEDED if name not in os.environ]
     if missing:
         print(f"demo: {', '.join(missing)} not set; `make demo` starts everything and sets them", file=sys.stderr)
         raise typer.Exit(2)
@@ -78,6 +113,8 @@ def _addresses(seeded: dict[str, Any]) -> Addresses:
         prefix=os.environ.get("TOPIC_PREFIX", ""),
         smtp_host="127.0.0.1",
         smtp_port=int(os.environ["INGEST_SMTP_PORT"]),
+        sink=os.environ["SINK_URL"],
+        tenant=seeded["support_address"].partition("@")[2].removesuffix(".example"),
         support=seeded["support_address"],
         key=seeded["administrator"]["key"],
     )
@@ -88,11 +125,14 @@ def _farewell(console: Console, addresses: Addresses, failed: list[Check]) -> No
         console.print(f"[bold red]{len(failed)} checks failed.[/] `make status` and `make logs S=tickets` tell more.")
     else:
         console.print("[green]Every check passed.[/] The system goes on running; `make down` ends it.")
-    console.print(f"\nEverything:  {addresses.origin}/")
+    console.print(f"\nEverything:         {addresses.origin}/")
+    console.print(f"What it sent out:   {addresses.sink}/")
     console.print("Try:", soft_wrap=True)
     for line in (
         f"export KEY={addresses.key}",
         f'curl -s "{addresses.origin}/v1/tickets?limit=5" -H "Authorization: Bearer $KEY"',
-        'eval "$(make env)"; ./deskwire events tail ticket.created',
+        f'curl -s "{addresses.origin}/v1/search?q=portal" -H "Authorization: Bearer $KEY"',
+        'eval "$(make env)"; ./deskwire events tail ticket.triaged',
+        "make demo MAIL=folder-of-eml-files",
     ):
         console.print(f"  {line}", soft_wrap=True)

@@ -51,8 +51,23 @@ def up() -> dict[str, str]:
 
 
 def demo() -> int:
-    """Everything, then the main job."""
-    return _command(up(), "demo")
+    """Everything, then the main job; with `MAIL` its mails, with `CRASH_ONE` without one service."""
+    environment = up()
+    mails, victim = os.environ.get("MAIL", ""), os.environ.get("CRASH_ONE", "")
+    if victim:
+        _crash(victim)
+    return _command(environment, "demo", *(["--mail", mails] if mails else []))
+
+
+def _crash(name: str) -> None:
+    """Kill one service, to see that its absence is noticed."""
+    with exclusive(state_folder()) as record:
+        running = record.running(name)
+        if running is None or name not in services.discover():
+            known = ", ".join(services.discover())
+            raise Refusal(f"There is no running service {name!r} to crash.", f"Say CRASH_ONE= and one of: {known}.")
+        os.kill(running.pid, signal.SIGKILL)
+    print(f"deskwire: {name} killed (CRASH_ONE); `make up` brings it back")
 
 
 def down() -> int:
