@@ -29,6 +29,11 @@ def person_id(tenant_id: str, address: str) -> UUID:
     return uuid5(tenant_namespace(tenant_id), f"person:{normalise_address(address)}")
 
 
+def breach_id(ticket: UUID, clock: str, cycle: int) -> UUID:
+    """The breach of one clock of a ticket in one cycle: told once, however often it is found (architecture rule 5)."""
+    return uuid5(ticket, f"breach:{clock}:{cycle}")
+
+
 def normalise_address(address: str) -> str:
     """Case-folded, trimmed, the domain in its ASCII form; local parts keep dots and tags, which mean something to some.
 

@@ -13,16 +13,20 @@ from pydantic import JsonValue
 from services.directory.domain.pack_source import Path, Problem
 from shared.contracts.pack import (
     Assignment,
+    Calendars,
     ClockEffect,
+    Priorities,
     Section,
+    SlaTargets,
     StateCategory,
     Strategy,
+    Target,
     Transition,
     Trigger,
     Workflow,
 )
 
-MOST_ITEMS = {"states": 100, "transitions": 500, "levels": 9}
+MOST_ITEMS = {"states": 100, "transitions": 500, "levels": 9, "calendars": 50, "targets": 500}
 """Longest lists accepted: more than any desk has, few enough that every rule stays quick."""
 
 _EVERYBODY = frozenset(Transition.model_fields["roles"].default)
@@ -47,7 +51,8 @@ def within(section: str, value: Mapping[str, JsonValue]) -> Iterator[Problem]:
 
 
 def across(sections: Mapping[str, Section]) -> Iterator[Problem]:
-    """What only shows when a valid workflow is seen as a whole, or beside the other sections."""
+    """What only shows when a valid workflow is seen as a whole, or sections beside each other."""
+    yield from _sla(sections)
     workflow = sections.get("workflow")
     assignment = sections.get("assignment")
     if not isinstance(workflow, Workflow):
@@ -62,6 +67,38 @@ def across(sections: Mapping[str, Section]) -> Iterator[Problem]:
                 f" leads out of {first.name!r}: they would stay there"
             )
             yield Problem(path=("assignment", "strategy"), message=message)
+
+
+def _sla(sections: Mapping[str, Section]) -> Iterator[Problem]:
+    """Targets name calendars and priorities that exist, and none stands behind a line that takes all its tickets."""
+    sla, calendars, priorities = sections.get("sla"), sections.get("calendars"), sections.get("priorities")
+    if not isinstance(sla, SlaTargets):
+        return
+    if isinstance(calendars, Calendars):
+        known = [calendar.name for calendar in calendars.calendars]
+        named = [(("sla", "calendar"), sla.calendar)]
+        named += [(("sla", "targets", n, "calendar"), t.calendar) for n, t in enumerate(sla.targets) if t.calendar]
+        for path, name in named:
+            if name not in known:
+                yield Problem(path=path, message=f"{name!r} is not one of the calendars: {', '.join(known)}")
+    if isinstance(priorities, Priorities):
+        labels = [level.label for level in priorities.levels]
+        for number, target in enumerate(sla.targets):
+            if target.priority is not None and target.priority not in labels:
+                message = f"{target.priority!r} is none of the priorities: {', '.join(labels)}"
+                yield Problem(path=("sla", "targets", number, "priority"), message=message)
+    for number, target in enumerate(sla.targets):
+        for clock in ("first_response", "resolution"):
+            earlier = next((n for n, one in enumerate(sla.targets[:number]) if _takes(one, target, clock)), None)
+            if getattr(target, clock) is not None and earlier is not None:
+                message = f"number {earlier + 1} of the list takes all these tickets before this line is read"
+                yield Problem(path=("sla", "targets", number, clock), message=message, warning=True)
+                break
+
+
+def _takes(one: Target, other: Target, clock: str) -> bool:
+    """Whether whatever fits `other` fits `one` too, which has a number for that clock."""
+    return getattr(one, clock) is not None and one.tier in (None, other.tier) and one.priority in (None, other.priority)
 
 
 def _dead_ends(workflow: Workflow) -> Iterator[Problem]:

@@ -7,23 +7,26 @@ strictly: an unknown field in a pack is a typing mistake and refused with its li
 from __future__ import annotations
 
 from shared.contracts.pack.assignment import Assignment, Numbering, Strategy
-from shared.contracts.pack.calendars import Calendars
+from shared.contracts.pack.calendars import Calendar, Calendars, Holiday, Interval, ZoneOf
 from shared.contracts.pack.escalation import EscalationPaths
 from shared.contracts.pack.notifications import Notifications
 from shared.contracts.pack.priorities import Priorities, Priority
 from shared.contracts.pack.satisfaction import Satisfaction
 from shared.contracts.pack.section import Label, Minutes, Name, Part, Section
-from shared.contracts.pack.sla import SlaTargets
+from shared.contracts.pack.sla import SlaTargets, Target
 from shared.contracts.pack.triage import TriageRules
 from shared.contracts.pack.workflow import ClockEffect, Guard, State, StateCategory, Transition, Trigger, Workflow
 
 __all__ = [
     "SECTIONS",
     "Assignment",
+    "Calendar",
     "Calendars",
     "ClockEffect",
     "EscalationPaths",
     "Guard",
+    "Holiday",
+    "Interval",
     "Label",
     "Minutes",
     "Name",
@@ -38,10 +41,12 @@ __all__ = [
     "State",
     "StateCategory",
     "Strategy",
+    "Target",
     "Transition",
     "TriageRules",
     "Trigger",
     "Workflow",
+    "ZoneOf",
 ]
 
 SECTIONS: tuple[type[Section], ...] = (
