@@ -28,13 +28,13 @@ from tests.support.topics import delete_topics
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
-SERVICES = ("directory", "ingest", "tickets", "console")
+SERVICES = ("directory", "ingest", "tickets", "triage", "sla", "escalation", "notify", "search", "console")
 WITH_DATABASE = tuple(database.service for database in databases())
 EACH: tuple[tuple[str, ...], ...] = tuple((name,) for name in SERVICES)
 """One process per service."""
 TOGETHER: tuple[tuple[str, ...], ...] = (SERVICES,)
 """All services in one process."""
-_OURS = re.compile(r"(?:CLI|CONSOLE|DESKWIRE|DIRECTORY|INGEST|TICKETS)_|(?:KAFKA|DATABASE|OPENSEARCH)_URL$|MASTER_KEY")
+_OURS = re.compile(rf"(?:CLI|DESKWIRE|SINK|{'|'.join(SERVICES).upper()})_|(?:KAFKA|DATABASE|OPENSEARCH)_URL$|MASTER_KEY")
 
 
 class Installation:
@@ -47,10 +47,11 @@ class Installation:
         token = secrets.token_hex(4)
         self.prefix = f"scenario-{token}."
         self.suffix = f"_s{token}"
-        self.ports = {name: _free_port() for name in (*SERVICES, "smtp")}
+        self.ports = {name: _free_port() for name in (*SERVICES, "smtp", "sink", "sink-smtp")}
         self.passwords = {role: secrets.token_hex(12) for name in SERVICES for role in (name, f"{name}_migrate")}
         self.master_key = secrets.token_hex(32)
         self.running: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
+        self.sink: subprocess.Popen[bytes] | None = None
         self.client = httpx2.AsyncClient(timeout=40.0, trust_env=False)
 
     # -- addresses ----------------------------------------------------------------------------------------------
@@ -78,7 +79,11 @@ class Installation:
         inherited = {name: value for name, value in os.environ.items() if not _OURS.match(name)}
         told = {
             "KAFKA_URL": self.engines.kafka_url,
+            "OPENSEARCH_URL": self.engines.opensearch_url,
             "TOPIC_PREFIX": self.prefix,
+            "SINK_URL": self.url("sink"),
+            "NOTIFY_SMTP_URL": f"smtp://127.0.0.1:{self.ports['sink-smtp']}",
+            "NOTIFY_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
             "DATABASE_SUFFIX": self.suffix,
             "MASTER_KEY": self.master_key,
             "BLOBS_URL": (self.folder / "blobs").as_uri(),
@@ -92,6 +97,7 @@ class Installation:
             upper = name.upper()
             told[f"{upper}_HTTP_PORT"] = str(self.ports[name])
             told[f"{upper}_URL"] = self.url(name)
+            told[f"{upper}_PUBLIC_URL"] = self.origin
             # Everybody here has one address: what one test gets wrong is not to lock the next one out.
             told[f"{upper}_FAILURES_BURST"] = "100000"
             if name in WITH_DATABASE:
@@ -104,6 +110,7 @@ class Installation:
         """Provision and start everything; returns when all services are ready."""
         (self.folder / "blobs").mkdir(parents=True, exist_ok=True)
         await self.provision()
+        self.launch_sink()
         for names in self.processes:
             self.launch(*names)
         await self.ready()
@@ -126,6 +133,13 @@ class Installation:
             )
         self.running[names] = process
         return process
+
+    def launch_sink(self) -> None:
+        """Start what takes the mails and webhooks that are sent out."""
+        ports = (str(self.ports["sink-smtp"]), str(self.ports["sink"]))
+        command = [sys.executable, "-m", "deploy.local.sink", str(self.folder / "sink"), *ports]
+        with self.log_file("sink").open("ab") as log:
+            self.sink = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     async def ready(self, *names: str, within: float = 60.0) -> None:
         """Wait until the services are ready, all of them unless some are named."""
@@ -169,6 +183,9 @@ class Installation:
     async def stop(self) -> None:
         """End the processes and remove what they had on the engines."""
         await self.client.aclose()
+        if self.sink is not None:
+            self.sink.kill()
+            self.sink.wait(timeout=10)
         for process in self.running.values():
             if process.poll() is None:
                 process.terminate()
