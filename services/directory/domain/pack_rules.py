@@ -10,6 +10,7 @@ from itertools import combinations
 
 from pydantic import JsonValue
 
+from services.directory.domain import pack_notices
 from services.directory.domain.pack_source import Path, Problem
 from shared.contracts.pack import (
     Assignment,
@@ -46,6 +47,8 @@ def within(section: str, value: Mapping[str, JsonValue]) -> Iterator[Problem]:
             yield from _unreached(value)
         case "priorities":
             yield from _levels(value)
+        case pack_notices.SECTION:
+            yield from pack_notices.check(value)
         case _:
             return
 
