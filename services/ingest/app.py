@@ -21,9 +21,9 @@ from services.ingest.settings import Settings
 from shared import metrics as measuring
 from shared.auth import Authenticator, ReplicaCredentials, mail_token
 from shared.blobs import Blobs
-from shared.bus import Route
+from shared.bus import Bus, Route
 from shared.contracts.event import Topic
-from shared.contracts.manifest import CREDENTIAL_CHANGED, TENANT_CHANGED
+from shared.contracts.manifest import CREDENTIAL_CHANGED, NOTIFICATION_DELIVERED, TENANT_CHANGED
 from shared.db import Database
 from shared.http import Cursor, idempotency
 from shared.relay import Relay
@@ -31,8 +31,7 @@ from shared.replica import Replica
 from shared.service import Check, Loop, Service
 from shared.settings import master_key
 
-ROUTES: tuple[Route[Any], ...] = ()
-"""ingest consumes no facts: messages come by its channels."""
+ROUTES: tuple[Route[Any], ...] = (Route(NOTIFICATION_DELIVERED, handlers.on_notification_delivered),)
 REPLICATED: tuple[Topic, ...] = (TENANT_CHANGED, CREDENTIAL_CHANGED)
 REAP_SECONDS = 30.0
 
@@ -65,7 +64,9 @@ async def build(settings: Settings) -> Service:
         quarantine=Quarantine(database, blobs, parser, mailroom, intake),
         blobs=blobs,
         cursors=Cursor(key),
+        wake=relay.wake,
     )
+    bus = Bus(settings, database, ROUTES, relay=relay, replica=replica, metrics=metrics)
 
     async def rest() -> None:
         """Keep the relay until what is under way is stored, and let unused children go."""
@@ -78,8 +79,8 @@ async def build(settings: Settings) -> Service:
             await intake.settled()
             relay.detach()
 
-    loops = [*replica.loops(), *relay.loops(), Loop(name="intake", run=rest), sweep.loop(database, blobs)]
-    checks = [*replica.checks(), *relay.checks(), *blobs.checks()]
+    loops = [*replica.loops(), *bus.loops(), *relay.loops(), Loop(name="intake", run=rest), sweep.loop(database, blobs)]
+    checks = [*replica.checks(), *bus.checks(), *relay.checks(), *blobs.checks()]
     if settings.smtp_port:
         reception = Reception(settings, database, mailroom, measures, token_key=mail_token.key_of(key))
         loops.append(Loop(name="smtp", run=reception.run))

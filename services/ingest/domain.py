@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from services.ingest.mail.report import Report
 from shared.contracts import ids
 from shared.contracts.message import (
     Attachment,
@@ -56,9 +57,16 @@ class Draft:
     """Thread keys of what it answers, the nearest first."""
     answers_ids: tuple[UUID, ...] = ()
     """The same by ids of ours: messages, conversations, tickets."""
+    series: bytes | None = None
+    """Thread key under which the newest message of a series stands (an alert, a chat): each answers the one before."""
     token_ticket_id: UUID | None = None
     ticket_number: str | None = None
+    received_at: datetime | None = None
+    """Trusted receipt before the transaction (IMAP's INTERNALDATE); None for the transaction's own instant."""
     automatic: bool = False
+    resolves: bool = False
+    report: Report | None = None
+    """What a mail server says of a mail that may be ours."""
     spoofed: bool = False
     hints: Hints = field(default_factory=Hints)
     accounts: tuple[str, ...] = ()
@@ -75,6 +83,8 @@ class Placement:
     conversation_id: UUID
     parent: Parent
     parent_message_id: UUID | None = None
+    answered_ticket_id: UUID | None = None
+    """The ticket of the mail of ours that it answers, where ingest has no message of that ticket."""
 
 
 class Status(StrEnum):
@@ -109,6 +119,11 @@ def participant(tenant_id: str, address: str, name: str = "") -> Participant:
     return Participant(person_id=ids.person_id(tenant_id, address), address=address, name=name or None)
 
 
+def receipt(draft: Draft, instant: datetime) -> datetime:
+    """When it was received: what the channel vouches for, never later than now."""
+    return instant if draft.received_at is None else min(draft.received_at, instant)
+
+
 def opened_ticket(draft: Draft, placement: Placement) -> UUID | None:
     """The ticket it opens, unless it answers something known: then tickets decides."""
     return None if placement.parent == Parent.KNOWN else ids.ticket_id(draft.tenant_id, draft.message_id)
@@ -133,7 +148,7 @@ def _received(draft: Draft, placement: Placement, instant: datetime) -> MessageR
         message_id=draft.message_id,
         conversation_id=placement.conversation_id,
         channel=draft.channel,
-        received_at=instant,
+        received_at=receipt(draft, instant),
         sender=draft.sender,
         recipients=draft.recipients,
         subject=draft.subject,
@@ -143,9 +158,11 @@ def _received(draft: Draft, placement: Placement, instant: datetime) -> MessageR
         external_id=draft.external_id,
         parent=placement.parent,
         parent_message_id=placement.parent_message_id,
-        token_ticket_id=draft.token_ticket_id,
+        # Only who got that mail can name its Message-ID, as with a token; tickets checks the participant for both.
+        token_ticket_id=draft.token_ticket_id or placement.answered_ticket_id,
         ticket_number=draft.ticket_number,
         automatic=draft.automatic,
+        resolves=draft.resolves,
         spoofed=draft.spoofed,
         hints=draft.hints,
     )
@@ -159,7 +176,7 @@ def quarantined(draft: Draft, instant: datetime) -> MessageQuarantined | None:
         tenant_id=draft.tenant_id,
         message_id=draft.message_id,
         channel=draft.channel,
-        received_at=instant,
+        received_at=receipt(draft, instant),
         reason=draft.quarantine,
         original=draft.original,
     )

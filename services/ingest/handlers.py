@@ -1,15 +1,19 @@
-"""What ingest keeps of other services' reference data: whose addresses mail may come to."""
+"""What ingest hears of others: whose addresses mail may come to, which mails of ours were sent."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from services.ingest import inbound, store
+from services.ingest import inbound, suppressing
+from services.ingest.domain import thread_key
+from services.ingest.store import messages as store
+from services.ingest.store.sent import Sent
 from shared.contracts.directory import TenantChanged
 from shared.contracts.manifest import TENANT_CHANGED
+from shared.contracts.notification import DeliveryChannel, NotificationDelivered
 from shared.db import Tx
-from shared.envelope import Delete, Emit, Received, Tombstone
+from shared.envelope import Answer, Delete, Emit, Received, Tombstone
 
 
 async def on_change(tx: Tx, changes: Sequence[Received[Any] | Tombstone]) -> Sequence[Emit | Delete]:
@@ -21,3 +25,18 @@ async def on_change(tx: Tx, changes: Sequence[Received[Any] | Tombstone]) -> Seq
         elif isinstance(change.event, TenantChanged):
             await store.replace_claims(tx, change.event.tenant_id, inbound.claims(change.event))
     return ()
+
+
+async def on_notification_delivered(tx: Tx, batch: Sequence[Received[NotificationDelivered]]) -> Sequence[Answer]:
+    """Know our own mails by their Message-ID, so that answers without a token, and bounces, find their ticket."""
+    mails = [
+        Sent(
+            key=(event.tenant_id, thread_key("mail", event.external_id)),
+            ticket_id=event.ticket_id,
+            message_id=event.message_id,
+            recipient_id=event.recipient_id,
+        )
+        for one in batch
+        if (event := one.event).channel == DeliveryChannel.EMAIL and event.external_id
+    ]
+    return await suppressing.delivered(tx, mails) if mails else ()

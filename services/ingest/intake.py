@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.ingest import placement, store
+from services.ingest import placement, suppressing
 from services.ingest.domain import Draft, Outcome, Placement, Status, opened_ticket, quarantined, received
 from services.ingest.measures import Measures
+from services.ingest.store import messages as store
 from shared import outbox
 from shared.db import Database, Tx, is_connection_failure, is_retryable
 from shared.envelope import Emit
@@ -147,7 +148,11 @@ async def store_drafts(tx: Tx, drafts: Sequence[Draft]) -> list[Outcome]:
     unique = [draft for draft in drafts if first[draft.message_id] is draft]
     keys, wanted = placement.keys_wanted(unique), placement.ids_wanted(unique)
     index = await store.read_index(tx, keys, wanted) if keys or wanted else placement.Index()
-    known = await store.stored(tx, [draft for draft in unique if draft.keys or draft.answers]) if keys else {}
+    known = (
+        await store.stored(tx, [draft for draft in unique if draft.keys or draft.answers or draft.series])
+        if keys
+        else {}
+    )
     fresh = [draft for draft in unique if draft.message_id not in known]
     places = dict(zip((d.message_id for d in fresh), placement.place(fresh, index), strict=True))
     await store.write_index(tx, index)
@@ -171,7 +176,7 @@ async def _complete(tx: Tx, new: Sequence[Draft], places: dict[UUID, Placement])
     if any(draft.original or draft.attachments or draft.body.text_blob or draft.body.html_blob for draft in new):
         await store.insert_blobs(tx, new)
     await store.insert_quarantined(tx, new)
-    emits = []
+    emits = await suppressing.reported(tx, new)
     for draft in new:
         event = received(draft, places[draft.message_id], tx.instant)
         emits.append(Emit(event, correlation=draft.correlation, traceparent=draft.traceparent))

@@ -106,7 +106,8 @@ class Mailroom:
             original=original,
             external_id=mail.message_id[:MAX_ID] if mail.message_id is not None else None,
             keys=() if mail.message_id is None else (thread_key("mail", mail.message_id),),
-            answers=tuple(thread_key("mail", one) for one in mail.ancestors if one != mail.message_id),
+            answers=tuple(thread_key("mail", one) for one in _answered(mail) if one != mail.message_id),
+            report=mail.report,
             token_ticket_id=_token(destinations),
             ticket_number=mail.ticket_number,
             automatic=mail.automatic is not None,
@@ -115,6 +116,12 @@ class Mailroom:
             quarantine=mail.quarantine,
             correlation=correlation,
         )
+
+
+def _answered(mail: ParsedMail) -> tuple[str, ...]:
+    """What it answers; a report also answers the mail it reports on."""
+    reported = () if mail.report is None else mail.report.message_ids
+    return tuple(dict.fromkeys((*mail.ancestors, *reported)))
 
 
 def _token(destinations: Sequence[Destination]) -> UUID | None:

@@ -2,7 +2,7 @@
 
 A message joins the conversation of the nearest ancestor that is known. An ancestor named but never seen gets a place
 in the index too, so that it, or a sibling that names it as well, joins the same conversation when it comes. A foreign
-name never joins two conversations into one.
+name never joins two conversations into one. Mails that we sent are in the index as well (`store.sent`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class Known:
 
     message_id: UUID | None
     conversation_id: UUID
+    ticket_id: UUID | None = None
+    """Of a mail of ours: the ticket it is about."""
 
 
 @dataclass(slots=True)
@@ -39,6 +41,8 @@ class Index:
     added: dict[Key, Known] = field(default_factory=dict)
     filled: dict[Key, tuple[Known, UUID]] = field(default_factory=dict)
     """Places whose message has come, each with the conversation that was read there."""
+    moved: dict[Key, tuple[Known, UUID | None]] = field(default_factory=dict)
+    """Series that go on, each with the message that was read as its newest."""
 
     def see(self, key: Key, known: Known) -> None:
         """Enter what a draft calls itself or names."""
@@ -54,10 +58,20 @@ class Index:
             return
         self.keys[key] = known
 
+    def go_on(self, key: Key, known: Known) -> None:
+        """Enter the newest message of a series."""
+        before = self.keys.get(key)
+        if before is None or key in self.added:
+            self.added[key] = known
+        else:
+            self.moved[key] = (known, self.moved[key][1] if key in self.moved else before.message_id)
+        self.keys[key] = known
+
 
 def keys_wanted(drafts: Sequence[Draft]) -> list[Key]:
     """Every key whose entry decides a place, sorted, so that all transactions lock in one order."""
-    return sorted({(draft.tenant_id, key) for draft in drafts for key in (*draft.keys, *draft.answers)})
+    found = {(draft.tenant_id, key) for draft in drafts for key in (*draft.keys, *draft.answers)}
+    return sorted(found | {(draft.tenant_id, draft.series) for draft in drafts if draft.series is not None})
 
 
 def ids_wanted(drafts: Sequence[Draft]) -> list[tuple[str, UUID]]:
@@ -81,13 +95,21 @@ def _place(draft: Draft, index: Index) -> Placement:
     else:
         own = _first(index.keys, [(tenant, key) for key in draft.keys])
         near = own or _first(index.keys, [(tenant, key) for key in draft.answers])
-        conversation = near.conversation_id if near is not None else draft.message_id
-        placement = Placement(conversation, Parent.UNKNOWN if named else Parent.NONE)
+        # Answers to one ticket that was not opened by a message of ours keep their order all the same.
+        conversation = near.conversation_id if near is not None else draft.token_ticket_id or draft.message_id
+        ours = next((k for key in draft.answers if (k := index.keys.get((tenant, key))) and k.ticket_id), None)
+        placement = Placement(
+            conversation,
+            Parent.UNKNOWN if named else Parent.NONE,
+            answered_ticket_id=None if ours is None else ours.ticket_id,
+        )
     here = Known(draft.message_id, placement.conversation_id)
     for key in draft.keys:
         index.see((tenant, key), here)
     for key in dict.fromkeys((*draft.answers[: MAX_PLACES - 1], *draft.answers[-1:])):
         index.see((tenant, key), Known(None, placement.conversation_id))
+    if draft.series is not None:
+        index.go_on((tenant, draft.series), here)
     index.ids.setdefault((tenant, draft.message_id), here)
     return placement
 
@@ -98,6 +120,13 @@ def _parent(draft: Draft, index: Index) -> Known | None:
     for one in candidates:
         known = index.ids.get((draft.tenant_id, one))
         if known is not None and known.message_id not in (None, draft.message_id):
+            return known
+    if draft.series is not None:
+        return index.keys.get((draft.tenant_id, draft.series))
+    for key in draft.keys:
+        known = index.keys.get((draft.tenant_id, key))
+        if known is not None and known.ticket_id is not None and known.message_id is not None:
+            # A mail of ours come back: it belongs to its ticket and opens none.
             return known
     for key in draft.answers:
         known = index.keys.get((draft.tenant_id, key))

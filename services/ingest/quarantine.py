@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import UUID
 
-from services.ingest import store
 from services.ingest.archive import Blobs
 from services.ingest.domain import Outcome
 from services.ingest.inbound import Destination
@@ -14,6 +13,7 @@ from services.ingest.mail.limits import Limits
 from services.ingest.mailroom import Mailroom
 from services.ingest.parsing import Parser
 from services.ingest.spool import Spool
+from services.ingest.store import messages as store
 from shared.contracts import ids
 from shared.contracts.message import Channel
 from shared.db import Database

@@ -14,7 +14,6 @@ from fastapi import Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from services.ingest import store
 from services.ingest.archive import Archive
 from services.ingest.channels import submission
 from services.ingest.channels.submission import MessageIn, Refused
@@ -23,6 +22,7 @@ from services.ingest.intake import BusyError, Intake
 from services.ingest.mail import charset, files
 from services.ingest.mail.html import render
 from services.ingest.mail.limits import DEFAULT
+from services.ingest.store import messages as store
 from shared.auth import Permission, Principal
 from shared.contracts.directory import Role
 from shared.contracts.message import Attachment, BlobRef

@@ -18,7 +18,7 @@ from typing import Any
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from typing_extensions import override
 
-from services.ingest import inbound, store
+from services.ingest import inbound
 from services.ingest.channels.smtp_data import Data
 from services.ingest.inbound import Destination
 from services.ingest.intake import BusyError
@@ -26,6 +26,7 @@ from services.ingest.mailroom import Mailroom
 from services.ingest.measures import Measures
 from services.ingest.settings import Settings
 from services.ingest.spool import Spool
+from services.ingest.store import messages as store
 from shared.db import Database, is_connection_failure
 
 RECIPIENTS = 1_000

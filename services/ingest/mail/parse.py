@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from services.ingest.mail import addresses, automatic, body, charset, headers, references, structure
+from services.ingest.mail import addresses, automatic, body, charset, headers, references, report, structure
 from services.ingest.mail.addresses import Mailbox
 from services.ingest.mail.body import File
 from services.ingest.mail.headers import Headers, Parameterised
 from services.ingest.mail.limits import DEFAULT, Bound, BoundError, Budget, Limits
+from services.ingest.mail.report import Report
 
 MAX_SUBJECT = 500
 UNKNOWN_SENDER = "unknown-sender@invalid"
@@ -55,6 +56,10 @@ class ParsedMail:
     dated: bool = False
     """Whether it has a Date header, which makes two equal mails one mail."""
     fingerprint: bytes = b""
+    delivered_to: tuple[str, ...] = ()
+    """Addresses that mail servers on the way say it came to."""
+    report: Report | None = None
+    """What a mail server says in it of another mail."""
     quarantine: str | None = None
     """Why it could not be read within the bounds; then text, HTML and files are empty."""
 
@@ -81,9 +86,12 @@ def _parse(raw: bytes, options: Options) -> ParsedMail:
     top = root.headers
     sender = _sender(top, options.return_path)
     subject = top.text("subject", MAX_SUBJECT)
+    machine = _automatic(top, root.content_type, sender, options)
     return ParsedMail(
         sender=sender,
         recipients=addresses.of(top, ("to", "cc"), options.limits.recipients),
+        delivered_to=_delivered_to(top),
+        report=report.read(root, content.text, sender.address, budget) if machine is not None else None,
         subject=subject,
         text=content.text,
         html=content.html,
@@ -91,7 +99,7 @@ def _parse(raw: bytes, options: Options) -> ParsedMail:
         message_id=references.message_id(top),
         ancestors=references.ancestors(top, options.limits.references),
         ticket_number=references.ticket_number(subject),
-        automatic=_automatic(top, root.content_type, sender, options),
+        automatic=machine,
         own_loop=automatic.is_own_loop(top, options.loop_token),
         spoofed=automatic.is_spoofed(top, options.authserv_ids),
         dated=bool(top.get("date").strip()),
@@ -110,6 +118,7 @@ def salvage(raw: bytes, reason: str, options: Options = _DEFAULT_OPTIONS) -> Par
         return ParsedMail(
             sender=sender,
             recipients=addresses.of(top, ("to", "cc"), options.limits.recipients),
+            delivered_to=_delivered_to(top),
             subject=subject,
             message_id=references.message_id(top),
             ancestors=references.ancestors(top, options.limits.references),
@@ -161,6 +170,10 @@ def _sender(top: Headers, return_path: str | None) -> Mailbox:
         if (found := addresses.first(top.get(name))) is not None and found.address:
             return found
     return Mailbox(UNKNOWN_SENDER)
+
+
+def _delivered_to(top: Headers) -> tuple[str, ...]:
+    return tuple(box.address for box in addresses.of(top, ("delivered-to", "x-original-to", "envelope-to"), 20))
 
 
 def _automatic(top: Headers, content_type: Parameterised, sender: Mailbox, options: Options) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from services.ingest.mail.addresses import Mailbox
 from services.ingest.mail.body import File
 from services.ingest.mail.limits import Limits
 from services.ingest.mail.parse import Options, ParsedMail, parse
+from services.ingest.mail.report import Kind, Report
 
 MEMORY = 1_500_000_000
 """Bytes of address space of a child: 25 MB of mail take a tenth of it."""
@@ -63,6 +65,7 @@ def answer(line: bytes) -> bytes:
         "files": files,
         "html": mail.html is not None,
         "fingerprint": mail.fingerprint.hex(),
+        "report": None if mail.report is None else asdict(mail.report),
     } | {name: getattr(mail, name) for name in _SIMPLE}
     return json.dumps(plain).encode() + b"\n"
 
@@ -72,6 +75,7 @@ _SIMPLE = (
     "text",
     "message_id",
     "ancestors",
+    "delivered_to",
     "ticket_number",
     "automatic",
     "own_loop",
@@ -97,13 +101,26 @@ def result(line: bytes, folder: Path) -> ParsedMail:
     )
     simple = {name: told[name] for name in _SIMPLE}
     simple["ancestors"] = tuple(simple["ancestors"])
+    simple["delivered_to"] = tuple(simple["delivered_to"])
     return ParsedMail(
         sender=Mailbox(*told["sender"]),
         recipients=tuple(Mailbox(*one) for one in told["recipients"]),
         html=(folder / "html").read_text(encoding="utf-8") if told["html"] else None,
         files=files,
         fingerprint=bytes.fromhex(told["fingerprint"]),
+        report=_report(told["report"]),
         **simple,
+    )
+
+
+def _report(told: dict[str, Any] | None) -> Report | None:
+    if told is None:
+        return None
+    return Report(
+        kind=Kind(told["kind"]),
+        status=told["status"],
+        addresses=tuple(told["addresses"]),
+        message_ids=tuple(told["message_ids"]),
     )
 
 

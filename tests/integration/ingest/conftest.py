@@ -17,7 +17,7 @@ import orjson
 import pytest
 from fastapi import FastAPI
 
-from services.ingest import inbound, store
+from services.ingest import inbound
 from services.ingest.api import application
 from services.ingest.archive import Archive
 from services.ingest.channels.http import Submissions
@@ -29,6 +29,7 @@ from services.ingest.measures import Measures
 from services.ingest.parsing import Parser
 from services.ingest.quarantine import Quarantine
 from services.ingest.settings import Settings
+from services.ingest.store import messages as store
 from shared.auth import Authenticator, FixedCredentials, mail_token, new_api_key
 from shared.blobs import Blobs
 from shared.contracts import ids
@@ -170,6 +171,7 @@ async def ingest(databases: ScratchDatabases, tmp_path: Path) -> AsyncIterator[I
         quarantine=Quarantine(database, blobs, parser, mailroom, intake),
         blobs=blobs,
         cursors=Cursor(MASTER),
+        wake=lambda: woken.append(None),
     )
     reception = Reception(
         settings.model_copy(update={"smtp_port": 0}), database, mailroom, measures, token_key=TOKEN_KEY

@@ -11,11 +11,12 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from services.ingest import handlers, store, sweep
+from services.ingest import handlers, sweep
 from services.ingest.domain import Draft, Outcome, participant, thread_key
 from services.ingest.intake import Intake
 from services.ingest.mail.parse import Options, parse
 from services.ingest.spool import Spool
+from services.ingest.store import messages as store
 from shared.contracts import ids
 from shared.contracts.directory import TenantChanged
 from shared.contracts.manifest import TENANT_CHANGED

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from services.ingest.domain import Draft, Placement, opened_ticket
+from services.ingest.domain import Draft, Placement, opened_ticket, receipt
 from services.ingest.inbound import Claim
 from services.ingest.placement import Index, Key, Known
 from shared.contracts.message import BlobRef
@@ -34,11 +34,13 @@ INSERT INTO message (
 )
 SELECT message_id, tenant_id, conversation_id, ticket_id, channel, person_id, submitter, external_id, fingerprint,
        parent, parent_message_id, automatic, payload, original_sha256, original_size, original_type,
-       string_to_array(accounts, E'\\n'), $18
+       string_to_array(accounts, E'\\n'), received_at
 FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::text[], $8::text[], $9::bytea[],
-            $10::text[], $11::uuid[], $12::bool[], $13::bytea[], $14::bytea[], $15::bigint[], $16::text[], $17::text[])
+            $10::text[], $11::uuid[], $12::bool[], $13::bytea[], $14::bytea[], $15::bigint[], $16::text[], $17::text[],
+            $18::timestamptz[])
      AS w(message_id, tenant_id, conversation_id, ticket_id, channel, person_id, submitter, external_id, fingerprint,
-          parent, parent_message_id, automatic, payload, original_sha256, original_size, original_type, accounts)
+          parent, parent_message_id, automatic, payload, original_sha256, original_size, original_type, accounts,
+          received_at)
 ON CONFLICT (message_id) DO NOTHING
 RETURNING message_id
 """
@@ -49,13 +51,15 @@ async def read_index(tx: Tx, keys: Sequence[Key], ids: Sequence[tuple[str, UUID]
     index = Index()
     if keys:
         rows = await tx.fetch(
-            "SELECT t.tenant_id, t.key, t.message_id, t.conversation_id"
+            "SELECT t.tenant_id, t.key, t.message_id, t.conversation_id, t.ticket_id"
             " FROM unnest($1::text[], $2::bytea[]) AS w(tenant_id, key)"
             " JOIN thread t ON t.tenant_id = w.tenant_id AND t.key = w.key",
             [tenant for tenant, _ in keys],
             [key for _, key in keys],
         )
-        index.keys = {(r["tenant_id"], r["key"]): Known(r["message_id"], r["conversation_id"]) for r in rows}
+        index.keys = {
+            (r["tenant_id"], r["key"]): Known(r["message_id"], r["conversation_id"], r["ticket_id"]) for r in rows
+        }
     if ids:
         rows = await tx.fetch(
             "SELECT w.tenant_id, w.id, m.message_id, m.conversation_id"
@@ -104,6 +108,19 @@ async def write_index(tx: Tx, index: Index) -> None:
         )
         if len(rows) != len(filled):
             raise ThreadMovedError
+    if index.moved:
+        moved = sorted(index.moved.items())
+        rows = await tx.fetch(
+            "UPDATE thread t SET message_id = w.message_id"
+            " FROM unnest($1::text[], $2::bytea[], $3::uuid[], $4::uuid[]) AS w(tenant_id, key, message_id, before)"
+            " WHERE t.tenant_id = w.tenant_id AND t.key = w.key AND t.message_id = w.before RETURNING 1",
+            [tenant for (tenant, _), _ in moved],
+            [key for (_, key), _ in moved],
+            [known.message_id for _, (known, _) in moved],
+            [before for _, (_, before) in moved],
+        )
+        if len(rows) != len(moved):
+            raise ThreadMovedError
 
 
 async def insert_messages(tx: Tx, rows: Sequence[tuple[Draft, Placement]]) -> set[UUID]:
@@ -128,7 +145,7 @@ async def insert_messages(tx: Tx, rows: Sequence[tuple[Draft, Placement]]) -> se
         [original.size if original else None for original in originals],
         [original.media_type if original else None for original in originals],
         ["\n".join(draft.accounts) for draft, _ in rows],
-        tx.instant,
+        [receipt(draft, tx.instant) for draft, _ in rows],
     )
     return {row["message_id"] for row in done}
 

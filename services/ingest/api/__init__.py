@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -12,13 +12,14 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
-from services.ingest import store
+from services.ingest.api import suppressions
 from services.ingest.archive import Blobs
 from services.ingest.channels import http
 from services.ingest.channels.http import Accepted, BatchIn, Submissions, Submitter
 from services.ingest.channels.submission import MessageIn
 from services.ingest.quarantine import Quarantine, StillUnreadableError
 from services.ingest.settings import Settings
+from services.ingest.store import messages as store
 from shared.auth import Authenticator, Permission, Principal, allows
 from shared.db import Database, Record
 from shared.http import (
@@ -78,6 +79,7 @@ def application(
     quarantine: Quarantine,
     blobs: Blobs,
     cursors: Cursor,
+    wake: Callable[[], None],
 ) -> FastAPI:
     """The whole API."""
     app = api(
@@ -92,6 +94,7 @@ def application(
     app.include_router(http.router(submissions))
     app.include_router(_messages(database, blobs))
     app.include_router(_quarantine(database, quarantine, cursors))
+    app.include_router(suppressions.router(database, cursors, wake))
     _document(app)
     return app
 

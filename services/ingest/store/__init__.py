@@ -1,0 +1,1 @@
+"""Every SQL statement of ingest, one file for each thing stored."""
