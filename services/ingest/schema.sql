@@ -1,5 +1,16 @@
 -- Written by `deskwire schema` from the migrations; change those.
 
+CREATE TABLE early_report (
+    tenant_id text NOT NULL,
+    key bytea NOT NULL,
+    reason text NOT NULL,
+    status text NOT NULL,
+    reported_at timestamp with time zone NOT NULL,
+    CONSTRAINT early_report_pkey PRIMARY KEY (tenant_id, key)
+);
+CREATE INDEX early_report_age ON early_report USING btree (reported_at);
+COMMENT ON COLUMN early_report.key IS 'thread key of the Message-ID that it reports on';
+
 CREATE TABLE inbound (
     place text NOT NULL,
     tenant_id text NOT NULL,
@@ -62,14 +73,35 @@ CREATE TABLE quarantine (
 );
 CREATE INDEX quarantine_open ON quarantine USING btree (tenant_id, quarantined_at, message_id) WHERE (replayed_at IS NULL);
 
+CREATE TABLE suppression (
+    tenant_id text NOT NULL,
+    person_id uuid NOT NULL,
+    address text,
+    version bigint NOT NULL,
+    reason text NOT NULL,
+    detail text,
+    since timestamp with time zone NOT NULL,
+    until timestamp with time zone,
+    lifted_at timestamp with time zone,
+    CONSTRAINT suppression_pkey PRIMARY KEY (tenant_id, person_id)
+);
+CREATE INDEX suppression_open ON suppression USING btree (tenant_id, since, person_id) WHERE (lifted_at IS NULL);
+COMMENT ON COLUMN suppression.address IS 'where known: a report need not name it';
+COMMENT ON COLUMN suppression.until IS 'null for ever';
+
 CREATE TABLE thread (
     tenant_id text NOT NULL,
     key bytea NOT NULL,
     message_id uuid,
     conversation_id uuid NOT NULL,
     seen_at timestamp with time zone NOT NULL,
+    ticket_id uuid,
+    recipient_id uuid,
     CONSTRAINT thread_pkey PRIMARY KEY (tenant_id, key)
 );
+CREATE INDEX thread_sent ON thread USING btree (tenant_id, ticket_id, recipient_id) WHERE (ticket_id IS NOT NULL);
+COMMENT ON COLUMN thread.recipient_id IS 'the person a mail of ours went to';
+COMMENT ON COLUMN thread.ticket_id IS 'the ticket that a mail of ours is about; null for what others sent';
 
 CREATE TABLE upload (
     upload_id uuid NOT NULL,
