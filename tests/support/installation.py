@@ -34,7 +34,9 @@ EACH: tuple[tuple[str, ...], ...] = tuple((name,) for name in SERVICES)
 """One process per service."""
 TOGETHER: tuple[tuple[str, ...], ...] = (SERVICES,)
 """All services in one process."""
-_OURS = re.compile(rf"(?:CLI|DESKWIRE|SINK|{'|'.join(SERVICES).upper()})_|(?:KAFKA|DATABASE|OPENSEARCH)_URL$|MASTER_KEY")
+_OURS = re.compile(
+    rf"(?:CLI|DESKWIRE|SINK|{'|'.join(SERVICES).upper()})_|(?:KAFKA|DATABASE|OPENSEARCH)_URL$|MASTER_KEY"
+)
 
 
 class Installation:
