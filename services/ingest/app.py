@@ -9,6 +9,7 @@ from services.ingest import handlers, sweep
 from services.ingest import measures as measuring_here
 from services.ingest.api import application
 from services.ingest.archive import Archive
+from services.ingest.channels.alerts import Alerts
 from services.ingest.channels.http import Submissions
 from services.ingest.channels.smtp import Reception
 from services.ingest.intake import Intake
@@ -61,6 +62,7 @@ async def build(settings: Settings) -> Service:
         database=database,
         authenticator=Authenticator(ReplicaCredentials(replica)),
         submissions=Submissions(database, archive, intake),
+        alerting=Alerts(database, archive, intake),
         quarantine=Quarantine(database, blobs, parser, mailroom, intake),
         blobs=blobs,
         cursors=Cursor(key),

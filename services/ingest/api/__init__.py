@@ -14,7 +14,8 @@ from pydantic.json_schema import models_json_schema
 
 from services.ingest.api import suppressions
 from services.ingest.archive import Blobs
-from services.ingest.channels import http
+from services.ingest.channels import alerts, http
+from services.ingest.channels.alerts import Alerts
 from services.ingest.channels.http import Accepted, BatchIn, Submissions, Submitter
 from services.ingest.channels.submission import MessageIn
 from services.ingest.quarantine import Quarantine, StillUnreadableError
@@ -76,6 +77,7 @@ def application(
     database: Database,
     authenticator: Authenticator,
     submissions: Submissions,
+    alerting: Alerts,
     quarantine: Quarantine,
     blobs: Blobs,
     cursors: Cursor,
@@ -89,9 +91,14 @@ def application(
         authenticator=authenticator,
         database=database,
         description="Messages from every channel, stored before they are answered.",
-        body_limits={"/v1/messages": settings.batch_bytes, "/v1/attachments": settings.attachment_bytes},
+        body_limits={
+            "/v1/messages": settings.batch_bytes,
+            "/v1/attachments": settings.attachment_bytes,
+            "/v1/alerts": alerts.BODY_BYTES,
+        },
     )
     app.include_router(http.router(submissions))
+    app.include_router(alerts.router(alerting))
     app.include_router(_messages(database, blobs))
     app.include_router(_quarantine(database, quarantine, cursors))
     app.include_router(suppressions.router(database, cursors, wake))

@@ -75,6 +75,14 @@ async def read_index(tx: Tx, keys: Sequence[Key], ids: Sequence[tuple[str, UUID]
     return index
 
 
+async def known_keys(database: Database, tenant_id: str, keys: Sequence[bytes]) -> set[bytes]:
+    """Which of these thread keys of a tenant are known."""
+    rows = await database.fetch(
+        "SELECT key FROM thread WHERE tenant_id = $1 AND key = ANY ($2::bytea[])", tenant_id, list(keys)
+    )
+    return {row["key"] for row in rows}
+
+
 async def write_index(tx: Tx, index: Index) -> None:
     """Store what a batch added. Raises ThreadMovedError when another transaction was there first."""
     if index.added:

@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from services.ingest import inbound
 from services.ingest.api import application
 from services.ingest.archive import Archive
+from services.ingest.channels.alerts import Alerts
 from services.ingest.channels.http import Submissions
 from services.ingest.channels.smtp import Reception
 from services.ingest.intake import Intake
@@ -168,6 +169,7 @@ async def ingest(databases: ScratchDatabases, tmp_path: Path) -> AsyncIterator[I
         database=database,
         authenticator=Authenticator(credentials),
         submissions=Submissions(database, archive, intake),
+        alerting=Alerts(database, archive, intake),
         quarantine=Quarantine(database, blobs, parser, mailroom, intake),
         blobs=blobs,
         cursors=Cursor(MASTER),
