@@ -10,7 +10,7 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
-from bench import bus, path, subscriber, timers
+from bench import bus, path, subscriber, timers, whole
 from bench.figures import Figure, show, write
 from bench.ground import Ground, ground
 
@@ -20,6 +20,7 @@ PARTS: dict[str, Part] = {
     "subscriber": subscriber.measure,
     "timers": timers.measure,
     "path": path.measure,
+    "whole": whole.measure,
 }
 REPORT = Path("build/bench.json")
 

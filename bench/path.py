@@ -95,7 +95,7 @@ async def reading(desk: Desk) -> AsyncIterator[Created]:
         await consumer.stop()
 
 
-def _message(name: str) -> dict[str, object]:
+def message(name: str) -> dict[str, object]:
     return {
         "channel": "api",
         "source_id": name,
@@ -112,7 +112,7 @@ async def latency(desk: Desk, mark: str) -> tuple[list[float], list[float]]:
 
         async def post(number: int) -> None:
             sent = time.perf_counter()
-            async with session.post("/v1/messages", json=_message(f"{mark}-{number}")) as answer:
+            async with session.post("/v1/messages", json=message(f"{mark}-{number}")) as answer:
                 answer.raise_for_status()
                 ticket = (await answer.json())["ticket_id"]
             if number >= RATE * WARM_SECONDS:
@@ -151,7 +151,7 @@ async def saturated(desk: Desk, mark: str, pids: dict[str, int]) -> Saturated:
 
         async def send() -> None:
             for first in numbers:
-                body = {"messages": [_message(f"{mark}-{number}") for number in range(first, first + BATCH)]}
+                body = {"messages": [message(f"{mark}-{number}") for number in range(first, first + BATCH)]}
                 async with session.post("/v1/messages", data=orjson.dumps(body)) as answer:
                     answer.raise_for_status()
                     tickets.update(result["ticket_id"] for result in (await answer.json())["results"])

@@ -1,0 +1,389 @@
+"""The whole main job: a message accepted by HTTP → triaged, assigned, clocks armed, searchable, one webhook."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import aiohttp
+import orjson
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from bench import hops, processor
+from bench.figures import Figure, percentile
+from bench.ground import Ground
+from bench.path import message
+from cli.demo.timelapse import merged
+from cli.seed import DEFAULT_PACK
+from shared.contracts.manifest import TOPICS
+from tests.support.desk import Desk, open_desk
+from tests.support.installation import EACH, SERVICES, Installation
+from tests.support.tap import Tap
+from tests.support.waiting import eventually
+
+PACK = Path(__file__).parent / "pack.yaml"
+"""Sections that differ from the default: no mails, clocks that run out within the measurement."""
+RATE = 100
+SECONDS = 20
+WARM_SECONDS = 5
+BURST = 6_000
+BATCH = 200
+IN_FLIGHT = 4
+EXISTING = 100_000
+ENDPOINT = "bench"
+STAGES = {
+    "ticket.created": "created",
+    "ticket.decision_applied": "decided",
+    "ticket.assigned": "assigned",
+    "sla.changed": "armed",
+    "sla.breached": "breached",
+}
+PEERS = {"django-helpdesk by its API": 112.8, "django-helpdesk by mail": 83.9, "Request Tracker": 5.0}
+"""Tickets per second on a machine of this kind (reference/limits)."""
+
+
+@dataclass(kw_only=True)
+class Seen:
+    """When each ticket was first seen at each stage, on the wall clock: topics, index and sink have no other."""
+
+    at: dict[str, dict[str, float]] = field(default_factory=lambda: {name: {} for name in (*STAGES.values(), "found")})
+    late: list[float] = field(default_factory=list)
+    """Seconds from the due instant to each confirmed breach."""
+    provisional: int = 0
+    _more: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def note(self, topic: str, event: dict[str, Any], now: float) -> None:
+        """Keep what an event tells."""
+        if topic == "sla.changed" and event["change"] != "started":
+            return
+        if topic == "ticket.assigned" and not event.get("assignee_id"):
+            return
+        self.at[STAGES[topic]].setdefault(event["ticket_id"], now)
+        if topic == "sla.breached":
+            self.provisional += bool(event.get("provisional"))
+            self.late.append(now - _unix(event["breached_at"]))
+        self._more.set()
+
+    def found(self, tickets: list[str], now: float) -> None:
+        """Keep what search answered."""
+        for ticket in tickets:
+            self.at["found"].setdefault(ticket, now)
+        self._more.set()
+
+    async def all_of(self, stage: str, tickets: set[str]) -> None:
+        """Return when every ticket has come to a stage."""
+        while not tickets <= self.at[stage].keys():
+            self._more.clear()
+            await self._more.wait()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """An installation with one desk, ready to be measured."""
+
+    installation: Installation
+    desk: Desk
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids by the name of the first service in each."""
+        return {names[0]: process.pid for names, process in self.installation.running.items()}
+
+
+@asynccontextmanager
+async def installed(ground: Ground, processes: Sequence[Sequence[str]] = EACH) -> AsyncIterator[Running]:
+    """All services, a tenant whose agents take any number of tickets, and one webhook on `ticket.created`."""
+    with tempfile.TemporaryDirectory(prefix="deskwire-bench-") as folder:
+        installation = Installation(ground.engines, Path(folder), processes=processes)
+        tap = Tap(ground.kafka_url, installation.prefix)
+        try:
+            await installation.start()
+            desk = await open_desk(installation, tap, "bench")
+            text = merged(DEFAULT_PACK.read_text(encoding="utf-8"), PACK.read_text(encoding="utf-8"))
+            pack = Path(folder) / "bench.yaml"
+            pack.write_text(text, encoding="utf-8")
+            await desk.cli("apply", str(pack), "--tenant", desk.tenant)
+            for name in ("lead", "agent", "other_agent", "specialist"):
+                person = await desk.get(f"/v1/people/{desk.people[name]}", as_="admin")
+                answer = await desk.call(
+                    "PATCH", f"/v1/people/{person['person_id']}", as_="admin", json={"capacity": 1_000_000}
+                )
+                answer.raise_for_status()
+            hook = {"url": f"{installation.url('sink')}/hooks/{ENDPOINT}", "events": ["ticket.created"]}
+            await desk.post("/v1/webhooks", hook, as_="admin")
+            yield Running(installation=installation, desk=desk)
+            await desk.close()
+        finally:
+            await tap.close()
+            await installation.stop()
+
+
+@asynccontextmanager
+async def watching(running: Running) -> AsyncIterator[Seen]:
+    """Read the topics and ask search, from now on."""
+    prefix = running.installation.prefix
+    consumer = AIOKafkaConsumer(
+        *(prefix + name for name in STAGES),
+        bootstrap_servers=running.installation.engines.kafka_url,
+        auto_offset_reset="latest",
+        fetch_max_wait_ms=50,
+    )
+    await consumer.start()
+    for partition in consumer.assignment():
+        await consumer.position(partition)
+    seen = Seen()
+
+    async def follow() -> None:
+        while True:
+            polled = await consumer.getmany(timeout_ms=500)
+            now = time.time()
+            for partition, records in polled.items():
+                for record in records:
+                    seen.note(partition.topic.removeprefix(prefix), orjson.loads(record.value), now)
+
+    following = asyncio.create_task(follow())
+    try:
+        yield seen
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await consumer.stop()
+
+
+async def paced(running: Running, mark: str) -> dict[str, list[float]]:
+    """At RATE single requests a second: milliseconds from the 202 to each stage."""
+    async with watching(running) as seen, _session(running) as session:
+        accepted: dict[str, float] = {}
+
+        async def post(number: int) -> None:
+            async with session.post("/v1/messages", json=message(f"{mark}-{number}")) as answer:
+                answer.raise_for_status()
+                ticket = (await answer.json())["ticket_id"]
+            if number >= RATE * WARM_SECONDS:
+                accepted[ticket] = time.time()
+
+        finding = asyncio.create_task(_found(running, seen))
+        began = time.perf_counter()
+        posts = []
+        for number in range(RATE * (WARM_SECONDS + SECONDS)):
+            await asyncio.sleep(max(0.0, began + number / RATE - time.perf_counter()))
+            posts.append(asyncio.create_task(post(number)))
+        await asyncio.gather(*posts)
+        tickets = set(accepted)
+        async with asyncio.timeout(90):
+            for stage in seen.at:
+                await seen.all_of(stage, tickets)
+        finding.cancel()
+        calls = await _calls(running, tickets)
+        told = {
+            stage: [max(0.0, (at[ticket] - accepted[ticket]) * 1000) for ticket in tickets]
+            for stage, at in seen.at.items()
+            if stage != "breached"
+        }
+        told["handed off"] = [max(0.0, (calls[ticket] - accepted[ticket]) * 1000) for ticket in tickets]
+        told["late"] = [late * 1000 for late in seen.late]
+        told["provisional"] = [float(seen.provisional)]
+        return told
+
+
+@dataclass(frozen=True, kw_only=True)
+class Burst:
+    """One run with as much as the machine takes."""
+
+    rate: float
+    """Tickets per second, from the first batch sent to the last ticket through all services but the webhooks."""
+    micros: dict[str, float]
+    """Processor microseconds per ticket of each part."""
+    events: float
+    """On all topics, per message."""
+
+
+async def burst(running: Running, mark: str, count: int = BURST) -> Burst:
+    """`count` messages in batches, IN_FLIGHT requests at once."""
+    before_events = await _events(running)
+    async with watching(running) as seen, _session(running) as session:
+        tickets: set[str] = set()
+        numbers = iter(range(0, count, BATCH))
+        indexed = await _indexed(running)
+        before = processor.read(running.pids)
+        began = time.perf_counter()
+
+        async def send() -> None:
+            for first in numbers:
+                body = {"messages": [message(f"{mark}-{number}") for number in range(first, first + BATCH)]}
+                async with session.post("/v1/messages", data=orjson.dumps(body)) as answer:
+                    answer.raise_for_status()
+                    tickets.update(result["ticket_id"] for result in (await answer.json())["results"])
+
+        await asyncio.gather(*(send() for _ in range(IN_FLIGHT)))
+        async with asyncio.timeout(300):
+            for stage in ("created", "decided", "assigned", "armed"):
+                await seen.all_of(stage, tickets)
+            await _until_indexed(running, indexed + count)
+        seconds = time.perf_counter() - began
+        used = processor.read(running.pids).since(before)
+    await running.installation.settled(120)
+    return Burst(
+        rate=count / seconds,
+        micros={part: spent / count * 1e6 for part, spent in used.items()},
+        events=(await _events(running) - before_events) / count,
+    )
+
+
+async def measure(ground: Ground, say: Callable[[str], None], *, runs: int = 3) -> list[Figure]:
+    """Latency, rate beside the bare pipeline, cost by part, memory."""
+    bare: list[float] = []
+    bursts: list[Burst] = []
+    async with installed(ground) as running:
+        told = await paced(running, secrets.token_hex(3))
+        for stage in ("created", "decided", "armed", "found", "handed off"):
+            say(f"{RATE}/s, {stage}: p50 {percentile(told[stage], 50):.0f}, p99 {percentile(told[stage], 99):.0f} ms")
+        for number in range(runs):
+            bare.append(await hops.measure(ground, say))
+            bursts.append(await burst(running, secrets.token_hex(3)))
+            say(f"all services, run {number + 1} of {runs}: {bursts[-1].rate:,.0f}/s")
+        resident = {name: processor.resident_megabytes(pid) for name, pid in running.pids.items()}
+        full, cheap, lag = await _duplicates(running)
+    async with installed(ground, (SERVICES,)) as running:
+        await burst(running, secrets.token_hex(3), BURST // 2)
+        (together,) = (processor.resident_megabytes(pid) for pid in running.pids.values())
+    rate = median(run.rate for run in bursts)
+    targets = {"created": 100, "decided": 250, "armed": 350, "found": 1800, "handed off": 1000}
+    figures = [
+        Figure(name=f"accepted to {stage} at {RATE}/s, p99", value=percentile(told[stage], 99), unit="ms", target=most)
+        for stage, most in targets.items()
+    ]
+    figures += [
+        Figure(name="due to confirmed breach, p99", value=percentile(told["late"], 99), unit="ms", target=400),
+        Figure(name="breaches told early", value=float(sum(late < 0 for late in told["late"])), unit="", target=0),
+        Figure(name="breaches told provisionally", value=told["provisional"][0], unit=""),
+        Figure(name="through all services", value=rate, unit="tickets/s", target=300, at_least=True, bare=median(bare)),
+        Figure(name="of the bare pipeline", value=rate / median(bare), unit="ratio"),
+        Figure(name="events per message", value=median(run.events for run in bursts), unit="events"),
+    ]
+    figures += [Figure(name=f"times {peer}", value=rate / peers, unit="ratio") for peer, peers in PEERS.items()]
+    figures += [
+        Figure(name=f"processor of {part}", value=median(run.micros[part] for run in bursts), unit="µs/ticket")
+        for part in bursts[0].micros
+    ]
+    figures += [
+        Figure(name="duplicate checks that asked the index", value=full / max(1.0, full + cheap) * 100, unit="%"),
+        Figure(name="lag of the duplicate check", value=lag * 1000, unit="ms"),
+    ]
+    figures += [Figure(name=f"memory of {name}", value=size, unit="MB", target=150) for name, size in resident.items()]
+    figures.append(Figure(name="memory of all services in one process", value=together, unit="MB", target=350))
+    return figures
+
+
+async def large(ground: Ground, say: Callable[[str], None], *, runs: int = 3) -> list[Figure]:
+    """What 100,000 tickets that are there already change: interleaved runs beside an empty installation."""
+    async with installed(ground) as empty, installed(ground) as full:
+        while (have := await _indexed(full)) < EXISTING:
+            say(f"{have:,} of {EXISTING:,} tickets")
+            await burst(full, secrets.token_hex(3), min(20_000, EXISTING - have))
+        rates: dict[str, list[float]] = {"empty": [], "full": []}
+        created: dict[str, list[float]] = {"empty": [], "full": []}
+        for _ in range(runs):
+            for name, running in (("empty", empty), ("full", full)):
+                rates[name].append((await burst(running, secrets.token_hex(3))).rate)
+                created[name].append(percentile((await paced(running, secrets.token_hex(3)))["created"], 50))
+                say(f"{name}: {rates[name][-1]:,.0f}/s, created p50 {created[name][-1]:.0f} ms")
+    return [
+        Figure(
+            name=f"rate without / with {EXISTING:,} tickets",
+            value=median(rates["empty"]) / median(rates["full"]),
+            unit="ratio",
+            target=1.3,
+        ),
+        Figure(
+            name=f"latency with / without {EXISTING:,} tickets",
+            value=median(created["full"]) / median(created["empty"]),
+            unit="ratio",
+            target=1.3,
+        ),
+    ]
+
+
+async def _found(running: Running, seen: Seen) -> None:
+    """Ask for the newest tickets again and again, as somebody would who waits for theirs."""
+    while True:
+        page = await running.desk.get("/v1/search", as_="admin", params={"sort": "newest", "limit": 100})
+        now = time.time()
+        seen.found([item["ticket_id"] for item in page["items"]], now)
+        await asyncio.sleep(0.1)
+
+
+async def _calls(running: Running, tickets: set[str]) -> dict[str, float]:
+    """When the sink was called about each ticket, once it was about all."""
+    url = f"{running.installation.url('sink')}/hooks?name={ENDPOINT}"
+
+    async def all_there() -> dict[str, float]:
+        answer = await running.installation.client.get(url)
+        found = {orjson.loads(call["body"])["data"]["ticket_id"]: call["at"] for call in answer.json()["items"]}
+        assert tickets <= found.keys(), f"{len(tickets - found.keys())} tickets no call was about"
+        return found
+
+    return await eventually(all_there, within=60, every=0.5, what="a webhook call about every ticket")
+
+
+async def _indexed(running: Running) -> int:
+    """Documents that search would find."""
+    page = await running.desk.get("/v1/search", as_="admin", params={"limit": 1})
+    total: int = page["total"]
+    return total
+
+
+async def _until_indexed(running: Running, count: int) -> None:
+    while await _indexed(running) < count:  # noqa: ASYNC110 - another process's index has no event to wait for
+        await asyncio.sleep(0.05)
+
+
+async def _events(running: Running) -> int:
+    """Everything on every topic by now."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=running.installation.engines.kafka_url)
+    await consumer.start()
+    try:
+        partitions = [
+            TopicPartition(running.installation.prefix + topic.name, number)
+            for topic in TOPICS
+            for number in range(topic.partitions)
+        ]
+        return sum((await consumer.end_offsets(partitions)).values())
+    finally:
+        await consumer.stop()
+
+
+async def _duplicates(running: Running) -> tuple[float, float, float]:
+    """Full and cheap duplicate checks, and the newest lag in seconds, as search tells Prometheus."""
+    values = {"full": 0.0, "fingerprint": 0.0, "lag": 0.0}
+    for line in (await running.installation.metrics("search")).splitlines():
+        if line.startswith("duplicate_checks_total"):
+            kind = "full" if 'kind="full"' in line else "fingerprint"
+            values[kind] += float(line.rpartition(" ")[2])
+        elif line.startswith("duplicate_check_lag_seconds "):
+            values["lag"] = float(line.rpartition(" ")[2])
+    return values["full"], values["fingerprint"], values["lag"]
+
+
+def _unix(instant: str) -> float:
+
+    return datetime.fromisoformat(instant).timestamp()
+
+
+def _session(running: Running) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        running.installation.origin,
+        headers={"Authorization": f"Bearer {running.desk.keys['service']}", "Content-Type": "application/json"},
+        timeout=aiohttp.ClientTimeout(total=60),
+        connector=aiohttp.TCPConnector(limit=64),
+        json_serialize=lambda value: orjson.dumps(value).decode(),
+    )
