@@ -15,7 +15,7 @@ REPORTS = (
         "t.lindqvist@fjordkraft.example",
         "Report portal not reachable since 10:15",
         (
-            "Hi,\n\nthe report portal has not been reachable since 10:15. The browser only shows error 502 (bad gateway)."
+            "Hi,\n\nthe report portal has not been reachable since 10:15. The browser shows error 502 (bad gateway)."
             "\nCould you have a look?\n\nTove"
         ),
     ),
@@ -23,7 +23,7 @@ REPORTS = (
         "m.okafor@harbourline.example",
         "report portal: error 502, not reachable",
         (
-            "Good morning, your report portal is not reachable any more, we get a 502 bad gateway error in every browser"
+            "Good morning, your report portal is not reachable any more, we get a 502 bad gateway error everywhere"
             " since about quarter past ten.\n\nRegards, Michael Okafor"
         ),
     ),
@@ -31,7 +31,7 @@ REPORTS = (
         "ines@atelier-ramos.example",
         "Error 502 - report portal is not reachable",
         (
-            "The report portal shows error 502 bad gateway. It's not reachable for anyone here since 10:15. Please check!"
+            "The report portal shows error 502 bad gateway. It's not reachable for anyone here since 10:15."
             "\n\nInês Ramos"
         ),
     ),
