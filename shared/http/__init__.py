@@ -5,7 +5,7 @@ from shared.http.application import api
 from shared.http.conditional import IfMatch, etag, if_match, if_none_match, not_modified, stale
 from shared.http.context import correlation, traceparent
 from shared.http.cursor import Cursor, CursorText, Page, PageLimit, page_link, query_of
-from shared.http.dependencies import CurrentPrincipal, requires
+from shared.http.dependencies import CurrentPrincipal, requires, requires_or_service
 from shared.http.idempotency import IdempotencyKey, fingerprint
 from shared.http.openapi import problems
 from shared.http.route import Router
@@ -35,6 +35,7 @@ __all__ = [
     "problems",
     "query_of",
     "requires",
+    "requires_or_service",
     "stale",
     "traceparent",
 ]

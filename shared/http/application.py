@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from typing_extensions import override
 
-from shared.auth import Authenticator
+from shared.auth import Authenticator, service_token
 from shared.db import Database
 from shared.http.edge import Edge
 from shared.http.errors import handle
@@ -68,6 +68,7 @@ def api(
     app.router.route_class = Route
     app.state.service = service
     app.state.database = database
+    app.state.service_key = _service_key(settings)
     app.state.guard = Guard(
         authenticator,
         rate=Buckets(float(limits["rate_per_second"]), int(limits["rate_burst"])),
@@ -81,6 +82,14 @@ def api(
         body_seconds=float(limits["body_seconds"]),
     )
     return app
+
+
+def _service_key(settings: ServiceSettings) -> bytes | None:
+    """The key of tokens that services make for each other; without a master key there are none."""
+    try:
+        return service_token.key_of(master_key(settings))
+    except SettingsError:
+        return None
 
 
 def _edge_key(settings: ServiceSettings) -> bytes | None:

@@ -16,9 +16,9 @@ from services.tickets.api.models import to_json
 from services.tickets.domain import snapshot
 from services.tickets.domain.ticket import Ticket
 from services.tickets.store import listing, messages
-from shared.auth import Principal
+from shared.auth import Principal, service_token
 from shared.auth.permissions import Permission
-from shared.http import Router, requires
+from shared.http import Router, requires_or_service
 from shared.problem import invalid
 
 MEDIA_TYPE = "application/x-ndjson"
@@ -36,7 +36,7 @@ def routes(desk: Desk) -> Router:
         responses={200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}, "description": "One object a line."}},
     )
     async def export_tickets(
-        principal: Annotated[Principal, requires(Permission.TICKET_EXPORT)],
+        principal: Annotated[Principal, requires_or_service(Permission.TICKET_EXPORT, service_token.TICKETS_EXPORT)],
         after: Annotated[UUID | None, Query(description="Go on behind this ticket id.")] = None,
         updated_since: Annotated[datetime | None, Query(description="With its zone.")] = None,
     ) -> StreamingResponse:

@@ -1,0 +1,1 @@
+"""What search knows without a database, a broker or an engine."""
