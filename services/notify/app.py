@@ -6,8 +6,10 @@ from functools import partial
 from typing import Any, cast
 
 from services.notify import api
+from services.notify.api import webhooks as webhooks_api
 from services.notify.handlers import Handlers, Tell
 from services.notify.settings import Settings
+from services.notify.webhooks import wiring as webhooks
 from shared.auth import Authenticator, ReplicaCredentials
 from shared.bus import Bus, Route
 from shared.contracts.event import Topic
@@ -41,11 +43,12 @@ from shared.contracts.manifest import (
     TICKET_UPDATED,
 )
 from shared.db import Database
-from shared.http import Router, idempotency
+from shared.http import Cursor, Router, idempotency
 from shared.metrics import Metrics
 from shared.relay import Relay
 from shared.replica import Replica
 from shared.service import Service
+from shared.settings import master_key
 from shared.tasks import TaskKind, Tasks
 
 FACTS: tuple[Topic, ...] = (
@@ -86,6 +89,7 @@ REPLICATED: tuple[Topic, ...] = (
 
 async def build(settings: Settings) -> Service:
     """Everything notify brings into a process."""
+    master = master_key(settings)
     database = await Database.connect(settings.database_url.get_secret_value(), application=settings.SERVICE)
     metrics = Metrics(settings.SERVICE)
     relay = Relay(settings, database, metrics=metrics)
@@ -96,9 +100,16 @@ async def build(settings: Settings) -> Service:
         metrics=metrics,
         relay=relay,
     )
-    tellers: list[Tell] = []
+    hooks = webhooks.build(settings=settings, database=database, relay=relay, metrics=metrics, master=master)
+    tellers: list[Tell] = [hooks.fanout.tell]
     kinds: list[TaskKind[Any]] = []
-    routers: list[Router] = []
+    routers: list[Router] = [
+        webhooks_api.routes(
+            webhooks_api.Desk(
+                database=database, registry=hooks.registry, cursor=Cursor(master), wake=hooks.dispatcher.wake
+            )
+        ),
+    ]
     handlers = Handlers(tellers)
     bus = Bus(
         settings,
@@ -119,10 +130,11 @@ async def build(settings: Settings) -> Service:
             *bus.loops(),
             *relay.loops(),
             *tasks.loops(),
+            *hooks.dispatcher.loops(),
             idempotency.purge_loop(database),
         ],
-        checks=[*bus.checks(), *relay.checks(), *replica.checks(), *tasks.checks()],
+        checks=[*bus.checks(), *relay.checks(), *replica.checks(), *tasks.checks(), *hooks.dispatcher.checks()],
         metrics=metrics,
         openapi=app.openapi,
-        stop=[database.close],
+        stop=[hooks.sender.close, database.close],
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from typing import ClassVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from shared.egress.rules import networks
 from shared.http import HttpSettings
 
 
@@ -26,3 +27,18 @@ class Settings(HttpSettings):
         SecretStr(""),
         description="Mail relay: smtp://, smtps:// or smtp+starttls://[user:password@]host[:port]; none: mail waits.",
     )
+    webhook_allowed_networks: str = Field(
+        "", description="Networks (CIDR, by commas) webhooks may call although not public; any port, also without TLS."
+    )
+    webhook_plain_http: bool = Field(False, description="Whether webhooks may call public addresses without TLS.")
+    webhook_seconds: float = Field(20.0, gt=0, le=30, description="How long one webhook attempt may take.")
+    webhook_concurrency: int = Field(8, ge=1, le=100, description="Attempts at once to one webhook endpoint.")
+    webhook_expire_hours: float = Field(24.0, gt=0, description="Facts older than this are not sent by webhook.")
+    webhook_disable_days: float = Field(5.0, gt=0, description="An endpoint that only failed so long is switched off.")
+    webhook_keep_days: float = Field(14.0, gt=4, description="How long ended webhook deliveries are kept.")
+
+    @field_validator("webhook_allowed_networks")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        networks(value)
+        return value

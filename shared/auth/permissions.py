@@ -44,6 +44,8 @@ class Permission(StrEnum):
     AUDIT_READ = "audit.read"
     CREDENTIAL_WRITE = "credential.write"
     TENANT_WRITE = "tenant.write"
+    WEBHOOK_WRITE = "webhook.write"
+    """See and change webhook endpoints, replay deliveries: whoever may send the tenant's data elsewhere."""
     ERASE = "person.erase"
 
 
@@ -66,7 +68,7 @@ _AGENT = frozenset(
     }
 )
 _TEAM_LEAD = _AGENT | {P.ESCALATION_MANAGE, P.SLA_WRITE, P.TEAM_WRITE, P.REPORT_READ}
-_MANAGER = _TEAM_LEAD | {P.DIRECTORY_WRITE, P.POLICY_WRITE, P.TICKET_EXPORT, P.AUDIT_READ}
+_MANAGER = _TEAM_LEAD | {P.DIRECTORY_WRITE, P.POLICY_WRITE, P.TICKET_EXPORT, P.AUDIT_READ, P.WEBHOOK_WRITE}
 _ADMIN = frozenset(Permission) - {P.TICKET_READ_OWN}
 
 ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {

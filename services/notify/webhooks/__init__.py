@@ -1,0 +1,1 @@
+"""Webhooks at work: choosing whom a fact is sent to, sending, what became of it."""
