@@ -76,7 +76,7 @@ _ADD = """
         id, tenant_id, endpoint_id, event_id, type, state, due_at, queued_at, created_at, ended_at
     )
     SELECT a.id, a.tenant_id, a.endpoint_id, a.event_id, a.type, CASE WHEN a.expired THEN 'expired' ELSE 'pending' END,
-        $7, $7, $7, CASE WHEN a.expired THEN $7 END
+        $7::timestamptz, $7, $7, CASE WHEN a.expired THEN $7::timestamptz END
     FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[], $6::boolean[]) WITH ORDINALITY
         AS a (id, tenant_id, endpoint_id, event_id, type, expired, place)
     ORDER BY a.place
@@ -99,7 +99,7 @@ _GET = f"""
 
 _AGAIN = """
     UPDATE webhook_delivery SET
-        state = 'pending', reason = NULL, attempts = 0, due_at = $1, queued_at = $1, ended_at = NULL,
+        state = 'pending', reason = NULL, attempts = 0, due_at = $1::timestamptz, queued_at = $1, ended_at = NULL,
         lease_token = NULL, lease_until = NULL
 """
 
