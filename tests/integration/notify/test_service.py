@@ -60,6 +60,7 @@ async def desk(engines: Engines, databases: ScratchDatabases, topic_prefix: str)
         kafka_url=engines.kafka_url,
         database_url=SecretStr(await databases.create("notify")),
         topic_prefix=topic_prefix,
+        master_key=SecretStr("5a" * 32),
     )
     service = await build(settings)
     running = [asyncio.ensure_future(loop.run()) for loop in service.loops]
