@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from services.console import upstreams
+from services.console.domain import SERVICES
 from shared.contracts.directory import Role
 from shared.http import CurrentPrincipal, Router
 from tests.integration.console.conftest import Edge
@@ -85,11 +86,8 @@ async def test_the_state_of_each_service_is_told_without_its_reasons(
         told = (await client.get("/v1/status")).json()
         assert told == {
             "status": "degraded",
-            "services": {
-                "directory": {"state": "absent"},
-                "ingest": {"state": "away"},
-                "tickets": {"state": "ready"},
-            },
+            "services": dict.fromkeys(SERVICES, {"state": "absent"})
+            | {"ingest": {"state": "away"}, "tickets": {"state": "ready"}},
         }
         ready[0] = lacking("kafka", "postgresql")
         answer = await client.get("/v1/status")
@@ -109,7 +107,7 @@ async def test_a_probe_that_hangs_delays_the_answer_by_its_limit_only(
 
     server = await asyncio.start_server(hang, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server, edge(tickets_url=url, ingest_url=url, directory_url=url) as client:
+    async with server, edge(**{f"{name}_url": url for name in SERVICES}) as client:
         answer = await asyncio.wait_for(client.get("/v1/status"), 3)
     assert {state["state"] for state in answer.json()["services"].values()} == {"away"}
 
