@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from shared.contracts.pack.assignment import Assignment, Numbering, Strategy
 from shared.contracts.pack.calendars import Calendar, Calendars, Holiday, Interval, ZoneOf
-from shared.contracts.pack.escalation import EscalationPaths
+from shared.contracts.pack.escalation import (
+    Cause,
+    EscalationPath,
+    EscalationPaths,
+    EscalationStep,
+    EscalationTrigger,
+    ScheduleName,
+    Urgency,
+)
 from shared.contracts.pack.notifications import Notifications
 from shared.contracts.pack.priorities import Priorities, Priority
 from shared.contracts.pack.satisfaction import Satisfaction
@@ -22,8 +30,12 @@ __all__ = [
     "Assignment",
     "Calendar",
     "Calendars",
+    "Cause",
     "ClockEffect",
+    "EscalationPath",
     "EscalationPaths",
+    "EscalationStep",
+    "EscalationTrigger",
     "Guard",
     "Holiday",
     "Interval",
@@ -36,6 +48,7 @@ __all__ = [
     "Priorities",
     "Priority",
     "Satisfaction",
+    "ScheduleName",
     "Section",
     "SlaTargets",
     "State",
@@ -45,6 +58,7 @@ __all__ = [
     "Transition",
     "TriageRules",
     "Trigger",
+    "Urgency",
     "Workflow",
     "ZoneOf",
 ]
