@@ -10,7 +10,7 @@ from shared.http import HttpSettings
 
 
 class Settings(HttpSettings):
-    """Settings of escalation; add your own fields, each with a description."""
+    """Settings of escalation: everybody's. What it does is in the tenants' policy packs."""
 
     model_config = SettingsConfigDict(env_prefix="ESCALATION_", frozen=True, extra="ignore")
 

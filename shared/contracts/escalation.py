@@ -32,7 +32,7 @@ class EscalationEvent(Event):
     ticket: TicketSummary
     """As escalation knew it."""
     escalation_id: UUID
-    """UUIDv5(ticket, cause): the same cause found twice is one escalation."""
+    """UUIDv5(ticket, path, cause): the same cause found twice is one escalation."""
     path: str
     """The path's name in the pack, as it was when the escalation started."""
     level: Annotated[int, Field(ge=1)]
@@ -50,10 +50,17 @@ class EscalationStarted(EscalationEvent):
     """The CloudEvents id of that event."""
     steps: int
     """How many the path has."""
+    tag: str | None = None
+    """What the pack's trigger wants done besides: `priority_queue`, `root_cause`, …"""
+    reason: str | None = None
+    """Why, in the words of the person who started it."""
 
 
 class EscalationStepped(EscalationEvent):
-    """The next step was reached: these people are responsible now."""
+    """The next step was reached: these people are responsible now.
+
+    Told again for the same step when only its level rose or other people were found for it.
+    """
 
     TYPE: ClassVar[str] = "escalation.stepped.v1"
 
@@ -65,6 +72,10 @@ class EscalationStepped(EscalationEvent):
     """Empty when nobody could be found; then the next step follows at once."""
     next_at: Instant | None = None
     """When the following step is due; None at the last."""
+    cause: str | None = None
+    """`due`, `raised` (a breach, say, while it ran), `declined`, `unreachable`, `repeated`."""
+    tag: str | None = None
+    """What the trigger that raised it wants done besides."""
 
 
 class EscalationAcknowledged(EscalationEvent):
@@ -85,7 +96,9 @@ class EscalationEnded(EscalationEvent):
 
     step: int
     reason: str
-    """`solved`, `closed`, `merged`, `priority_lowered`, `exhausted`, `withdrawn`, `cancelled`, …"""
+    """`solved`, `closed`, `merged`, `deleted`, `priority_lowered`, `priority_raised` (another path goes on),
+    `exhausted`, `withdrawn` (the breach that started it was none), `resolved` and `cancelled` (by a person).
+    """
 
 
 class PageEvent(Event):
@@ -95,7 +108,7 @@ class PageEvent(Event):
 
     ticket_id: UUID
     page_id: UUID
-    """UUIDv5(escalation, step, person): asked for twice, sent once."""
+    """UUIDv5(escalation, step, person, repetition): asked for twice, sent once."""
     escalation_id: UUID
     person_id: UUID
 

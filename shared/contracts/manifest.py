@@ -116,14 +116,14 @@ TICKET_MESSAGE_ADDED = Topic(
 TICKET_STATUS_CHANGED = Topic(
     name="ticket.status_changed",
     owner="tickets",
-    consumers=("notify",),
+    consumers=("escalation", "notify"),
     events=(TicketStatusChanged,),
     summary="A ticket went from one state to another.",
 )
 TICKET_ASSIGNED = Topic(
     name="ticket.assigned",
     owner="tickets",
-    consumers=("notify",),
+    consumers=("escalation", "notify"),
     events=(TicketAssigned,),
     summary="A ticket has another owner.",
 )

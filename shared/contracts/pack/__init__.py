@@ -14,8 +14,8 @@ from shared.contracts.pack.escalation import (
     EscalationPaths,
     EscalationStep,
     EscalationTrigger,
+    PageUrgency,
     ScheduleName,
-    Urgency,
 )
 from shared.contracts.pack.notifications import Notifications
 from shared.contracts.pack.priorities import Priorities, Priority
@@ -44,6 +44,7 @@ __all__ = [
     "Name",
     "Notifications",
     "Numbering",
+    "PageUrgency",
     "Part",
     "Priorities",
     "Priority",
@@ -58,7 +59,6 @@ __all__ = [
     "Transition",
     "TriageRules",
     "Trigger",
-    "Urgency",
     "Workflow",
     "ZoneOf",
 ]

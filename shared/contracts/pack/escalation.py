@@ -23,7 +23,7 @@ Target = Annotated[
 """
 
 
-class Urgency(StrEnum):
+class PageUrgency(StrEnum):
     """How hard a page tries to be seen."""
 
     HIGH = "high"
@@ -45,7 +45,7 @@ class EscalationStep(Part):
     """In this order until one yields somebody; all whom it yields are paged."""
     also: Annotated[tuple[Target, ...], Field(max_length=10)] = ()
     """Told besides, with low urgency; nothing waits for their answer."""
-    urgency: Urgency = Urgency.HIGH
+    urgency: PageUrgency = PageUrgency.HIGH
     page_again: Minutes | None = None
     """Page the same people again after so many minutes without an answer, as long as the step lasts."""
 

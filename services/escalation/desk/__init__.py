@@ -1,0 +1,1 @@
+"""What handlers, timers and the API share: cases opened, decided and saved in one transaction."""

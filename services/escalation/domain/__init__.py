@@ -1,0 +1,1 @@
+"""What escalation knows and decides, without a database or a broker."""
