@@ -5,11 +5,14 @@ from __future__ import annotations
 import gc
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support.dose import examples
 
-settings.register_profile("dose", max_examples=examples(100))
+# How long an example or its making takes says something of the machine that day, and no test has a time limit.
+settings.register_profile(
+    "dose", max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("dose")
 
 
