@@ -10,7 +10,7 @@ from itertools import combinations
 
 from pydantic import JsonValue
 
-from services.directory.domain import pack_notices
+from services.directory.domain import pack_escalation, pack_notices
 from services.directory.domain.pack_source import Path, Problem
 from shared.contracts.pack import (
     Assignment,
@@ -27,7 +27,15 @@ from shared.contracts.pack import (
     Workflow,
 )
 
-MOST_ITEMS = {"states": 100, "transitions": 500, "levels": 9, "calendars": 50, "targets": 500}
+MOST_ITEMS = {
+    "states": 100,
+    "transitions": 500,
+    "levels": 9,
+    "calendars": 50,
+    "targets": 500,
+    "paths": 50,
+    "triggers": 200,
+}
 """Longest lists accepted: more than any desk has, few enough that every rule stays quick."""
 
 _EVERYBODY = frozenset(Transition.model_fields["roles"].default)
@@ -49,6 +57,8 @@ def within(section: str, value: Mapping[str, JsonValue]) -> Iterator[Problem]:
             yield from _levels(value)
         case pack_notices.SECTION:
             yield from pack_notices.check(value)
+        case pack_escalation.SECTION:
+            yield from pack_escalation.check(value)
         case _:
             return
 
@@ -56,6 +66,7 @@ def within(section: str, value: Mapping[str, JsonValue]) -> Iterator[Problem]:
 def across(sections: Mapping[str, Section]) -> Iterator[Problem]:
     """What only shows when a valid workflow is seen as a whole, or sections beside each other."""
     yield from _sla(sections)
+    yield from pack_escalation.across(sections)
     workflow = sections.get("workflow")
     assignment = sections.get("assignment")
     if not isinstance(workflow, Workflow):
