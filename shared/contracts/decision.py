@@ -64,6 +64,8 @@ class Triage(Contract):
     queue: str | None = None
     eta_minutes: Annotated[float, Field(ge=0)] | None = None
     """Estimated minutes to resolution, elapsed and not business time."""
+    escalate_after_minutes: Annotated[float, Field(gt=0)] | None = None
+    """How soon the requester's tier wants it escalated, elapsed minutes; a hint for whoever escalates."""
     tags: tuple[str, ...] = ()
     """Added to those the ticket has."""
 

@@ -1,0 +1,1 @@
+"""How triage decides: texts to findings, findings to a decision. Pure."""

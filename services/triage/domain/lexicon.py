@@ -1,0 +1,300 @@
+"""A pack's words compiled, and texts read with them.
+
+Words are looked up one by one in a table, so that a text costs the same however many phrases a pack has; only where a
+phrase begins is the rest of it compared. Everything is a comparison of whole words, never an expression of the pack's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from services.triage.domain import language
+from services.triage.domain.facts import Findings, Found, united
+from services.triage.domain.text import MAX_CHARS, MAX_SUBJECT, fold, is_boundary, own_words, tokens, written_together
+from shared.contracts.pack.triage import GAP, TriageRules, Words
+
+MOST_KNOWN = 20_000
+"""Words of texts remembered, with what begins with them."""
+WIDEST_GAP = 3
+DENIED_WITHIN = 5
+"""Words before a match in which a denial is looked for, as long as only filling words stand between."""
+COUNTED_WITHIN = 4
+_SHORTEST_PREFIX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a phrase stands for."""
+
+    kind: str
+    """`signal`, `product`, `topic`, `people`."""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What may stand at one place of a phrase."""
+
+    words: frozenset[str]
+    beginnings: tuple[str, ...] = ()
+    gap: bool = False
+    """Up to three other words may come before it."""
+
+    def takes(self, word: str) -> bool:
+        """Whether this word may stand here."""
+        return word in self.words or (bool(self.beginnings) and word.startswith(self.beginnings))
+
+
+@dataclass(frozen=True, slots=True)
+class _Phrase:
+    meaning: Meaning
+    places: tuple[_Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    phrase: _Phrase
+    at: tuple[int, ...]
+    """Which words of the text."""
+
+
+class _Beginnings(dict[str, tuple[_Phrase, ...]]):
+    """The phrases that may begin with a word, worked out when the word is first met."""
+
+    def __init__(self, phrases: Iterable[_Phrase]) -> None:
+        super().__init__()
+        self._whole: dict[str, list[_Phrase]] = {}
+        self._prefix: dict[str, list[_Phrase]] = {}
+        for phrase in phrases:
+            for word in phrase.places[0].words:
+                self._whole.setdefault(word, []).append(phrase)
+            for beginning in phrase.places[0].beginnings:
+                self._prefix.setdefault(beginning, []).append(phrase)
+
+    def __missing__(self, word: str) -> tuple[_Phrase, ...]:
+        found = list(self._whole.get(word, ()))
+        for length in range(_SHORTEST_PREFIX, len(word) + 1):
+            found += self._prefix.get(word[:length], ())
+        if len(self) >= MOST_KNOWN:
+            self.clear()
+        self[word] = result = tuple(found)
+        return result
+
+
+class Lexicon:
+    """The words of one version of one tenant's rules."""
+
+    def __init__(self, rules: TriageRules) -> None:
+        spaced, together = _phrases(rules)
+        self._beginnings = _Beginnings(spaced)
+        # Scripts without spaces are searched as they stand; a longer one hides those within it.
+        self._together = sorted(together, key=lambda pair: (-len(pair[1]), pair[1]))
+        self._denials = frozenset(_single(rules.negation.words))
+        self._between = frozenset(_single(rules.negation.between))
+        self._numbers = {
+            word: number
+            for table in rules.counting.numbers.values()
+            for spelt, number in table.items()
+            for word in tokens(fold(spelt))
+        }
+
+    def read(self, subject: str, body: str) -> Findings:
+        """What a subject and a body say; quoted replies and signatures are not the writer's and not read."""
+        title = subject[:MAX_SUBJECT]
+        said = own_words(fold(body[:MAX_CHARS]))
+        in_title, in_body = tokens(fold(title)), tokens(said)
+        found: list[tuple[Meaning, Found]] = []
+        counts: list[int] = []
+        for words, in_subject in ((in_title, True), (in_body, False)):
+            matches = self._matches(words)
+            for match in matches:
+                if match.phrase.meaning.kind == "people":
+                    number = self._number(words, match.at[0])
+                    if number is not None:
+                        counts.append(number)
+                    continue
+                one = Found(
+                    name=match.phrase.meaning.name,
+                    words=_quoted(words, match.at),
+                    in_subject=in_subject,
+                    denied=self._denied(words, match.at[0]),
+                )
+                found.append((match.phrase.meaning, one))
+        for text, in_subject in ((fold(title), True), (said, False)):
+            found += self._in_joined_scripts(text, in_subject=in_subject)
+        return Findings(
+            signals=united(one for meaning, one in found if meaning.kind == "signal"),
+            products=united(one for meaning, one in found if meaning.kind == "product"),
+            topics=united(one for meaning, one in found if meaning.kind == "topic"),
+            affected=max(counts, default=None),
+            language=language.detect(f"{title} {body[: language.MOST_CHARS]}", [*in_title, *in_body]),
+        )
+
+    def _matches(self, words: Sequence[str]) -> list[_Match]:
+        found: list[_Match] = []
+        for at, phrases in enumerate(map(self._beginnings.__getitem__, words)):
+            for phrase in phrases:
+                places = _follow(phrase.places, words, at)
+                if places is not None:
+                    found.append(_Match(phrase, places))
+        if len(found) < 2:
+            return found
+        # `not urgent` hides the `urgent` within it, whatever order the pack has them in.
+        sets = [frozenset(match.at) for match in found]
+        return [match for match, mine in zip(found, sets, strict=True) if not any(mine < other for other in sets)]
+
+    def _denied(self, words: Sequence[str], start: int) -> bool:
+        for place in range(start - 1, max(-1, start - 1 - DENIED_WITHIN), -1):
+            word = words[place]
+            if word in self._denials:
+                return True
+            if word not in self._between:
+                return False
+        return False
+
+    def _number(self, words: Sequence[str], start: int) -> int | None:
+        """The number shortly before a word for people: `300`, `1,200`, `1 200`, `forty`, `2 thousand`."""
+        for place in range(start - 1, max(-1, start - 1 - COUNTED_WITHIN), -1):
+            word = words[place]
+            if word.isdecimal():
+                return _digits(words, place)
+            if word in self._numbers:
+                value = self._numbers[word]
+                before = words[place - 1] if place else ""
+                factor = int(before[:9]) if before.isdecimal() else self._numbers.get(before, 0)
+                return value * factor if value >= 100 and 0 < factor < value else value
+            if is_boundary(word):
+                return None
+        return None
+
+    def _in_joined_scripts(self, text: str, *, in_subject: bool) -> Iterator[tuple[Meaning, Found]]:
+        if not self._together or not written_together(text):
+            return
+        for meaning, characters in self._together:
+            if characters in text:
+                yield meaning, Found(name=meaning.name, words=characters, in_subject=in_subject)
+                text = text.replace(characters, " ")
+
+
+_Together = tuple[Meaning, str]
+
+
+def _phrases(rules: TriageRules) -> tuple[list[_Phrase], list[_Together]]:
+    """Every phrase of the rules: those of whole words, and those of scripts without spaces."""
+    spaced: list[_Phrase] = []
+    together: list[_Together] = []
+    for meaning, phrase in _listed(rules):
+        if written_together(fold(phrase)):
+            together.append((meaning, fold(phrase)))
+        else:
+            spaced += [_Phrase(meaning, places) for places in _forms(phrase)]
+    return spaced, together
+
+
+def _listed(rules: TriageRules) -> Iterator[tuple[Meaning, str]]:
+    for signal in rules.signals:
+        yield from _each(Meaning("signal", signal.name), signal.words)
+    for one in rules.products:
+        for name in (one.name, *one.called):
+            yield Meaning("product", one.name), name
+        for topic in one.topics:
+            yield from _each(Meaning("topic", f"{one.name}/{topic.name}"), topic.words)
+    yield from _each(Meaning("people"), rules.counting.people)
+
+
+def _each(meaning: Meaning, words: Words) -> Iterator[tuple[Meaning, str]]:
+    for phrases in words.values():
+        for phrase in phrases:
+            yield meaning, phrase
+
+
+def _forms(phrase: str) -> Iterator[tuple[_Place, ...]]:
+    """The sequences a phrase stands for: one, and one more for each word in it that is two (`can't`)."""
+    choices: list[list[tuple[_Place, ...]]] = []
+    gap = False
+    for piece in phrase.split():
+        if piece == GAP:
+            gap = True
+        else:
+            choices.append(_choices(piece.split("|"), gap=gap))
+            gap = False
+    for chosen in product(*choices):
+        form = tuple(place for places in chosen for place in places)
+        if form:
+            yield form
+
+
+def _choices(words: Sequence[str], *, gap: bool) -> list[tuple[_Place, ...]]:
+    single: set[str] = set()
+    beginnings: set[str] = set()
+    several: list[tuple[_Place, ...]] = []
+    for word in words:
+        parts = tokens(fold(word.removesuffix("*")))
+        if len(parts) == 1:
+            (beginnings if word.endswith("*") else single).add(parts[0])
+        elif parts:
+            places = [_Place(frozenset((part,)), (), gap and not number) for number, part in enumerate(parts)]
+            if word.endswith("*"):
+                places[-1] = _Place(frozenset(), (parts[-1],))
+            several.append(tuple(places))
+    if single or beginnings:
+        several.append((_Place(frozenset(single), tuple(sorted(beginnings)), gap),))
+    return several
+
+
+def _single(words: Words) -> Iterator[str]:
+    for phrases in words.values():
+        for phrase in phrases:
+            for form in _forms(phrase):
+                for place in form:
+                    yield from place.words
+
+
+def _follow(places: Sequence[_Place], words: Sequence[str], start: int) -> tuple[int, ...] | None:
+    """Where the words of a phrase are, the first of them at `start`; None when they are not."""
+    at = [start]
+    here = start + 1
+    for wanted in places[1:]:
+        reach = WIDEST_GAP if wanted.gap else 0
+        while here < len(words) and not wanted.takes(words[here]):
+            if reach == 0 or is_boundary(words[here]):
+                return None
+            reach -= 1
+            here += 1
+        if here >= len(words):
+            return None
+        at.append(here)
+        here += 1
+    return tuple(at)
+
+
+def _digits(words: Sequence[str], place: int) -> int | None:
+    """The number that ends here, with its thousands; None for a year (`since 2019 users …`)."""
+    digits = words[place]
+    first = place
+    while len(words[first]) == 3 and first > 0:
+        if words[first - 1] in {".", ","} and first > 1 and words[first - 2].isdecimal():
+            first -= 2
+        elif words[first - 1].isdecimal() and len(words[first - 1]) <= 3:
+            first -= 1
+        else:
+            break
+        digits = words[first] + digits
+    if first == place and len(digits) == 4 and digits[:2] in {"19", "20"} and place and words[place - 1] in _YEAR:
+        return None
+    return int(digits[:15])
+
+
+_YEAR = frozenset(("in", "since", "seit", "im", "desde", "depuis", "dal", "nel", "en"))
+
+
+def _quoted(words: Sequence[str], at: Sequence[int]) -> str:
+    """The matched words, with a mark where others stand between."""
+    parts: list[str] = []
+    for number, place in enumerate(at):
+        if number and place != at[number - 1] + 1:
+            parts.append("…")
+        parts.append(words[place])
+    return " ".join(parts)
