@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx2
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from pydantic import SecretStr
 
 from services.search.app import REPLICATED, ROUTES, build
@@ -237,8 +237,6 @@ class Desk:
         )
         await consumer.start()
         try:
-            from aiokafka import TopicPartition
-
             total = 0
             for route in ROUTES:
                 name = self.settings.topic(route.topic.name)
