@@ -18,7 +18,7 @@ class Link:
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._pumps: set[asyncio.Task[None]] = set()
-        self.silent = False
+        self._speaking = asyncio.Event()
         self.port = 0
 
     @property
@@ -36,9 +36,17 @@ class Link:
 
     async def mend(self) -> None:
         """Forward (again), at the same port."""
-        self.silent = False
+        self._speaking.set()
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
+
+    def silence(self) -> None:
+        """Take what is said, and pass nothing on."""
+        self._speaking.clear()
+
+    def speak(self) -> None:
+        """Pass on again, also what was said meanwhile."""
+        self._speaking.set()
 
     async def cut(self) -> None:
         """Refuse connections, and end those there are."""
@@ -62,8 +70,7 @@ class Link:
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(65536):
-                while self.silent:
-                    await asyncio.sleep(0.02)
+                await self._speaking.wait()
                 sink.write(data)
                 await sink.drain()
         self._open.discard(sink)

@@ -34,7 +34,7 @@ async def test_nothing_is_lost_while_the_engine_is_away(start: Start, engines: E
         if how == "cut":
             await link.cut()
         else:
-            link.silent = True
+            link.silence()
         began = time.monotonic()
         await eventually(lambda: unready(desk), what="unreadiness", within=10)
         assert time.monotonic() - began < 10
@@ -55,7 +55,7 @@ async def test_nothing_is_lost_while_the_engine_is_away(start: Start, engines: E
         if how == "cut":
             await link.mend()
         else:
-            link.silent = False
+            link.speak()
         await desk.ready()
         await desk.quiet()
         for ticket in while_away:
