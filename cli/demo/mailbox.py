@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mailbox
 import time
 from collections.abc import Iterator
@@ -42,8 +43,9 @@ def letters(path: Path) -> Iterator[Letter]:
             if found.suffix in {".eml", ".mbox", ".msg"}:
                 yield from letters(found)
     elif path.suffix == ".mbox" or path.read_bytes()[:5] == b"From ":
-        for number, message in enumerate(mailbox.mbox(path, create=False), 1):
-            yield Letter(f"{path.name} {number}", message.as_bytes())
+        with contextlib.closing(mailbox.mbox(path, create=False)) as box:
+            for number, message in enumerate(box, 1):
+                yield Letter(f"{path.name} {number}", message.as_bytes())
     else:
         yield Letter(path.name, path.read_bytes())
 

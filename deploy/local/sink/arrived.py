@@ -109,7 +109,7 @@ def _mail(path: Path) -> Mail:
         message_id=headers.get("message-id", "").strip("<> "),
         headers=headers,
         text=text,
-        links=tuple(dict.fromkeys(_LINK.findall(text))),
+        links=tuple(dict.fromkeys(link.rstrip(".,;:!?") for link in _LINK.findall(text))),
     )
 
 

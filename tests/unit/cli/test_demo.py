@@ -1,0 +1,57 @@
+"""What the demo is made of, apart from the installation it plays against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli.demo.mailbox import letters
+from cli.demo.story import emergency, outage
+from cli.demo.timelapse import merged
+from cli.seed import DEFAULT_PACK
+from services.directory.domain.pack_check import check
+
+ROOT = Path(__file__).parents[3]
+OTHERS = (ROOT / "deploy/policies/timelapse.yaml", ROOT / "bench/pack.yaml")
+
+
+def test_a_section_of_the_other_pack_replaces_its_own_and_nothing_else() -> None:
+    pack = "# head\npack: a\n\n# one\none:\n  x: 1  # why\n# two\ntwo: {}\n"
+    told = merged(pack, "two:\n  y: 2\nthree: {}\n")
+    assert "x: 1  # why" in told
+    assert "y: 2" in told
+    assert "two: {}" not in told
+    assert "three" not in told
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=lambda path: path.name)
+def test_a_rehearsals_pack_is_fit_to_be_published_and_differs(other: Path) -> None:
+    default = DEFAULT_PACK.read_text(encoding="utf-8")
+    made = check(merged(default, other.read_text(encoding="utf-8")))
+    plain = check(default)
+    assert made.sections["workflow"] == plain.sections["workflow"]
+    assert made.sections["sla"] != plain.sections["sla"]
+
+
+def test_letters_of_a_folder_are_its_eml_files_and_every_message_of_its_mboxes(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a.eml").write_bytes(b"From: A <a@x.example>\r\n\r\nhello")
+    (tmp_path / "b.mbox").write_bytes(
+        b"From - Thu Jan  1 00:00:00 2026\nFrom: b@x.example\n\none\n\n"
+        b"From - Thu Jan  1 00:00:01 2026\nFrom: c@x.example\n\ntwo\n"
+    )
+    (tmp_path / "notes.txt").write_text("not a mail")
+    found = list(letters(tmp_path))
+    assert [letter.sender for letter in found] == ["b@x.example", "c@x.example", "a@x.example"]
+
+
+def test_a_letter_without_a_readable_sender_has_the_null_sender(tmp_path: Path) -> None:
+    (tmp_path / "x.eml").write_bytes(b"Subject: no from\r\n\r\nhello")
+    (letter,) = letters(tmp_path / "x.eml")
+    assert letter.sender == ""
+
+
+def test_the_reports_of_the_outage_come_from_three_people_in_three_wordings() -> None:
+    assert len({sender for sender, _, _ in outage.REPORTS}) == len({text for *_, text in outage.REPORTS}) == 3
+    assert emergency.SENDER not in {sender for sender, _, _ in outage.REPORTS}
