@@ -6,7 +6,10 @@ from functools import partial
 from typing import Any, cast
 
 from services.notify import api
+from services.notify.api import stream as stream_api
 from services.notify.api import webhooks as webhooks_api
+from services.notify.desk import recording
+from services.notify.desk.tail import Tail
 from services.notify.handlers import Handlers, Tell
 from services.notify.settings import Settings
 from services.notify.webhooks import wiring as webhooks
@@ -101,14 +104,16 @@ async def build(settings: Settings) -> Service:
         relay=relay,
     )
     hooks = webhooks.build(settings=settings, database=database, relay=relay, metrics=metrics, master=master)
-    tellers: list[Tell] = [hooks.fanout.tell]
+    tellers: list[Tell] = [hooks.fanout.tell, recording.record]
     kinds: list[TaskKind[Any]] = []
+    authenticator, tail = Authenticator(ReplicaCredentials(replica)), Tail(database)
     routers: list[Router] = [
         webhooks_api.routes(
             webhooks_api.Desk(
                 database=database, registry=hooks.registry, cursor=Cursor(master), wake=hooks.dispatcher.wake
             )
         ),
+        stream_api.routes(tail, authenticator),
     ]
     handlers = Handlers(tellers)
     bus = Bus(
@@ -120,7 +125,7 @@ async def build(settings: Settings) -> Service:
         metrics=metrics,
     )
     tasks = Tasks(settings, database, relay, kinds, metrics)
-    app = api.build(settings, database, Authenticator(ReplicaCredentials(replica)), routers)
+    app = api.build(settings, database, authenticator, routers)
     return Service(
         name=settings.SERVICE,
         settings=settings,
@@ -131,10 +136,19 @@ async def build(settings: Settings) -> Service:
             *relay.loops(),
             *tasks.loops(),
             *hooks.dispatcher.loops(),
+            *tail.loops(),
             idempotency.purge_loop(database),
         ],
-        checks=[*bus.checks(), *relay.checks(), *replica.checks(), *tasks.checks(), *hooks.dispatcher.checks()],
+        checks=[
+            *bus.checks(),
+            *relay.checks(),
+            *replica.checks(),
+            *tasks.checks(),
+            *hooks.dispatcher.checks(),
+            *tail.checks(),
+        ],
         metrics=metrics,
         openapi=app.openapi,
+        start=[tail.start],
         stop=[hooks.sender.close, database.close],
     )

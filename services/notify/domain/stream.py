@@ -140,7 +140,7 @@ def _message(message: TicketMessage) -> dict[str, Any]:
 
 def frame(place: Position, entry: Entry, shown: bytes) -> bytes:
     """One event as it is sent; `id` is what the browser gives back as Last-Event-ID."""
-    head = orjson.dumps({"id": entry.event_id, "type": entry.type, "timestamp": text_time(entry.time)})
+    head = orjson.dumps({"id": str(entry.event_id), "type": entry.type, "timestamp": text_time(entry.time)})
     return b'id: %b\nevent: %b\ndata: %b,"data":%b}\n\n' % (
         str(place).encode(),
         entry.type.encode(),
@@ -155,4 +155,6 @@ def control(name: str, data: Mapping[str, Any], place: Position | None = None) -
     return b"%bevent: %b\ndata: %b\n\n" % (identity, name.encode(), orjson.dumps(data))
 
 
-HEARTBEAT = b": still here\n\n"
+def heartbeat(place: Position) -> bytes:
+    """A sign of life, which also moves what the browser would give back: without data it is no event."""
+    return b": still here\nid: %b\n\n" % str(place).encode()

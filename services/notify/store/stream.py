@@ -148,6 +148,11 @@ async def read(
     return found, max(after, Position(rows[0]["horizon"]))
 
 
+async def horizon(database: Database) -> Position:
+    """The present: whatever has committed before everything still running is before it."""
+    return Position(await database.fetchval(f"SELECT {_HORIZON}"))
+
+
 async def listen(database: Database, tenant_id: str) -> Position:
     """Have what happens in a tenant recorded from now on; the position after which the record is complete."""
     async with database.begin() as tx:

@@ -36,7 +36,7 @@ async def switched_off(tx: Tx, off: Sequence[SwitchedOff]) -> None:
                 type=DISABLED,
                 time=tx.instant,
                 permission=Permission.WEBHOOK_WRITE.value,
-                data=orjson.dumps({"endpoint_id": one.endpoint.endpoint_id, "reason": one.reason.value}),
+                data=orjson.dumps({"endpoint_id": str(one.endpoint.endpoint_id), "reason": one.reason.value}),
             )
             for one in off
         ],
