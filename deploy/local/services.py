@@ -86,7 +86,10 @@ def shared_environment(record: Record, addresses: Addresses, names: Sequence[str
         "DESKWIRE_STATE": str(record.folder),
         "ORIGIN_URL": origin,
         "PYTHONUNBUFFERED": "1",
+        # Compiled once and not at every start, also where the checkout may not be written to.
+        "PYTHONPYCACHEPREFIX": str(record.folder / "compiled"),
     }
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
     own |= {f"{name.upper()}_PUBLIC_URL": os.environ.get(f"{name.upper()}_PUBLIC_URL", origin) for name in names}
     own |= outside.environment(record)
     for variable in ("NO_PROXY", "no_proxy"):

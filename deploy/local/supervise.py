@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from deploy.local.record import Record
 
 SHOWN_LINES: Final = 200
-OWN_FOLDERS: Final = ("data", "logs", "blobs", "sink")
+OWN_FOLDERS: Final = ("data", "logs", "blobs", "sink", "compiled")
 OWN_FILES: Final = ("state.json", "master.key", "lock")
 
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -79,6 +80,7 @@ class Installation:
     def environment(self, **more: str) -> dict[str, str]:
         """What services and the command line are told."""
         inherited = {name: value for name, value in os.environ.items() if not _OURS.match(name)}
+        inherited.pop("PYTHONDONTWRITEBYTECODE", None)
         told = {
             "KAFKA_URL": self.engines.kafka_url,
             "OPENSEARCH_URL": self.engines.opensearch_url,
@@ -93,6 +95,7 @@ class Installation:
             "DRAIN_SECONDS": "15",
             "SESSION_TIMEOUT_MILLISECONDS": "6000",
             "PYTHONUNBUFFERED": "1",
+            "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "deskwire-compiled"),
             "DESKWIRE_URL": self.origin,
         }
         for name in SERVICES:
