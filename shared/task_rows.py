@@ -145,15 +145,16 @@ async def finish(tx: Tx, leased: Leased) -> bool:
     return tag == "DELETE 1"
 
 
-async def postpone(tx: Tx, leased: Leased, delay: timedelta, error: str) -> bool:
-    """Try again after `delay`; False when the lease is not ours any more."""
+async def postpone(tx: Tx, leased: Leased, delay: timedelta, error: str, *, counted: bool = True) -> bool:
+    """Try again after `delay`; False when the lease is not ours any more. `counted`: it was an attempt."""
     tag = await tx.execute(
-        "UPDATE task SET lease_token = NULL, lease_until = NULL, due_at = desk_now() + $3, last_error = $4"
-        " WHERE id = $1 AND lease_token = $2",
+        "UPDATE task SET lease_token = NULL, lease_until = NULL, due_at = desk_now() + $3, last_error = $4,"
+        " attempts = attempts - $5 WHERE id = $1 AND lease_token = $2",
         leased.task.id,
         leased.token,
         delay,
         error,
+        0 if counted else 1,
     )
     return tag == "UPDATE 1"
 

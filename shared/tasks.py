@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from shared.timers import RelayLike
 
 __all__ = [
+    "DeferError",
     "GiveUpError",
     "Parked",
     "RetryError",
@@ -63,6 +64,14 @@ class GiveUpError(Exception):
 
 class RetryError(Exception):
     """Raised by work that was told when to come back (`Retry-After`): it counts as an attempt."""
+
+    def __init__(self, reason: str, after: timedelta) -> None:
+        super().__init__(reason)
+        self.after = after
+
+
+class DeferError(Exception):
+    """Raised by work that could not even begin (the other side is away): tried again, and counts as no attempt."""
 
     def __init__(self, reason: str, after: timedelta) -> None:
         super().__init__(reason)
@@ -234,9 +243,11 @@ class Tasks:
     async def _failed(self, kind: TaskKind[Any], leased: Leased, error: Exception, until: float) -> None:
         """Put the task off, or park it when nothing is left to try."""
         attempts = leased.task.attempts
-        reason = explain(error) if not isinstance(error, (GiveUpError, RetryError)) else str(error)[:200]
+        spoken = isinstance(error, (GiveUpError, RetryError, DeferError))
+        reason = str(error)[:200] if spoken else explain(error)
         told = {"kind": kind.name, "key": leased.task.key, "task": str(leased.task.id), "attempts": attempts}
-        exhausted = isinstance(error, GiveUpError) or attempts > len(kind.schedule)
+        deferred = isinstance(error, DeferError)
+        exhausted = isinstance(error, GiveUpError) or (attempts > len(kind.schedule) and not deferred)
 
         async def write(tx: Tx) -> Sequence[Emit | Delete]:
             if exhausted:
@@ -244,22 +255,25 @@ class Tasks:
                 kept = await task_rows.park(tx, leased, reason)
             else:
                 answers = ()
-                kept = await task_rows.postpone(tx, leased, self._delay(kind, attempts, error), reason)
+                delay = self._delay(kind, attempts, error)
+                kept = await task_rows.postpone(tx, leased, delay, reason, counted=not deferred)
             if not kept:
                 raise _LeaseLostError
             return answers
 
         with contextlib.suppress(_LeaseLostError):
             await self._write(write, until)
-            self._series.outcome(kind.name, "parked" if exhausted else "retried")
+            self._series.outcome(kind.name, "parked" if exhausted else "deferred" if deferred else "retried")
             if exhausted:
                 logger.error("task parked", reason=reason, **told)
+            elif deferred:
+                logger.info("task deferred", reason=reason, **told)
             else:
                 logger.warning("task failed", reason=reason, **told)
 
     @staticmethod
     def _delay(kind: TaskKind[Any], attempts: int, error: Exception) -> timedelta:
-        if isinstance(error, RetryError):
+        if isinstance(error, (RetryError, DeferError)):
             return error.after
         planned = kind.schedule[min(attempts, len(kind.schedule)) - 1]
         return planned * (1 + random.random() * kind.jitter)  # noqa: S311 - spreading, not secrecy
@@ -291,7 +305,7 @@ class _Series:
         self._seconds = Histogram("deskwire_task_seconds", "Time of one successful attempt.", labels, registry=registry)
         self._outcomes = Counter(
             "deskwire_tasks",
-            "Attempts by outcome: done, retried, parked, lost.",
+            "Attempts by outcome: done, retried, deferred, parked, lost.",
             [*labels, "outcome"],
             registry=registry,
         )

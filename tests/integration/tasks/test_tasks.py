@@ -17,7 +17,7 @@ from shared.db import Database, Tx
 from shared.envelope import Emit
 from shared.metrics import Metrics
 from shared.settings import ServiceSettings
-from shared.tasks import GiveUpError, RetryError, Task, TaskKind, Tasks
+from shared.tasks import DeferError, GiveUpError, RetryError, Task, TaskKind, Tasks
 from tests.support.databases import ScratchDatabases
 from tests.support.waiting import eventually
 
@@ -187,6 +187,22 @@ async def test_the_other_side_may_say_when_to_come_back(database: Database, star
     await eventually(waits)
     await database.execute("UPDATE clock_offset SET shift = interval '3 hours'")
     await eventually(lambda: empty(database))
+
+
+async def test_work_that_could_not_begin_is_tried_again_and_counts_as_no_attempt(
+    database: Database, start: Start
+) -> None:
+    seen: list[int] = []
+
+    async def work(task: Task) -> None:
+        seen.append(task.attempts)
+        if len(seen) < 10:
+            raise DeferError("away", timedelta(milliseconds=1))
+
+    start(kind(work))
+    await put(database, "k")
+    await eventually(lambda: empty(database))
+    assert seen == [1] * 10
 
 
 async def test_slow_work_is_cut_off_at_its_timeout(database: Database, start: Start) -> None:

@@ -1,0 +1,115 @@
+"""What mails call a ticket's messages, and answers in chats that may be missed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from shared.db import Database, Tx
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One mail of a ticket's conversation."""
+
+    ticket_id: UUID
+    tenant_id: str
+    external_id: str
+    received: bool
+    """By us; else it is one that we sent."""
+    at: datetime
+
+
+async def add(tx: Tx, entries: Sequence[Entry]) -> None:
+    """Remember mails; those known already stay as they are."""
+    found = sorted({(one.ticket_id, one.external_id): one for one in entries}.items())
+    if not found:
+        return
+    rows = [one for _, one in found]
+    await tx.execute(
+        "INSERT INTO thread_entry (ticket_id, external_id, tenant_id, received, at)"
+        " SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::boolean[], $5::timestamptz[])"
+        " ON CONFLICT DO NOTHING",
+        [one.ticket_id for one in rows],
+        [one.external_id for one in rows],
+        [one.tenant_id for one in rows],
+        [one.received for one in rows],
+        [one.at for one in rows],
+    )
+
+
+async def of_ticket(database: Database, tenant_id: str, ticket_id: UUID, limit: int = 20) -> list[Entry]:
+    """The first mail of a ticket and its newest ones, oldest first."""
+    rows = await database.fetch(
+        "(SELECT ticket_id, tenant_id, external_id, received, at FROM thread_entry"
+        " WHERE ticket_id = $1 AND tenant_id = $2 ORDER BY at LIMIT 1)"
+        " UNION (SELECT ticket_id, tenant_id, external_id, received, at FROM thread_entry"
+        " WHERE ticket_id = $1 AND tenant_id = $2 ORDER BY at DESC LIMIT $3) ORDER BY at, external_id",
+        ticket_id,
+        tenant_id,
+        limit,
+    )
+    return [Entry(**dict(row)) for row in rows]
+
+
+_REPLY = """
+    INSERT INTO chat_reply AS r (message_id, tenant_id, facts, missed, at)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::jsonb[], $4::jsonb[], $5::timestamptz[]) AS n (message_id)
+    ORDER BY n.message_id
+    ON CONFLICT (message_id) DO UPDATE SET
+        facts = coalesce(r.facts, excluded.facts), missed = coalesce(r.missed, excluded.missed)
+    RETURNING message_id, tenant_id, facts, missed
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatReply:
+    """An answer in a chat, or that one was missed, or both."""
+
+    message_id: UUID
+    tenant_id: str
+    facts: Mapping[str, Any] | None = None
+    missed: Mapping[str, Any] | None = None
+
+
+async def chat_replies(tx: Tx, replies: Sequence[ChatReply]) -> list[ChatReply]:
+    """Put together what two topics say of answers, in either order; those of which both is known by now.
+
+    The row's lock makes one of two transactions see what the other said.
+    """
+    merged: dict[UUID, ChatReply] = {}
+    for one in replies:
+        before = merged.get(one.message_id, one)
+        merged[one.message_id] = ChatReply(
+            message_id=one.message_id,
+            tenant_id=one.tenant_id,
+            facts=before.facts or one.facts,
+            missed=before.missed or one.missed,
+        )
+    rows = await tx.fetch(
+        _REPLY,
+        list(merged),
+        [one.tenant_id for one in merged.values()],
+        [_json(one.facts) for one in merged.values()],
+        [_json(one.missed) for one in merged.values()],
+        [tx.instant for _ in merged],
+    )
+    return [
+        ChatReply(
+            message_id=row["message_id"],
+            tenant_id=row["tenant_id"],
+            facts=orjson.loads(row["facts"]),
+            missed=orjson.loads(row["missed"]),
+        )
+        for row in rows
+        if row["facts"] is not None and row["missed"] is not None
+    ]
+
+
+def _json(value: Mapping[str, Any] | None) -> str | None:
+    return orjson.dumps(value).decode() if value is not None else None
