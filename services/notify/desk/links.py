@@ -30,4 +30,5 @@ class Links:
 
     def survey(self, tenant_id: str, ticket_id: UUID, cycle: int, person_id: UUID) -> str:
         """Where a requester says how it was."""
-        return f"{self._origin}/v1/surveys/{survey_token.make(self._survey_key, tenant_id, ticket_id, cycle, person_id)}"
+        token = survey_token.make(self._survey_key, tenant_id, ticket_id, cycle, person_id)
+        return f"{self._origin}/v1/surveys/{token}"

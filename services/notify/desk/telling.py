@@ -23,10 +23,12 @@ from services.notify.store.notices import Notice
 from services.notify.store.threads import ChatReply, Entry
 from shared import tasks
 from shared.contracts.chat import ChatReplyMissed
+from shared.contracts.directory import PersonChanged, TenantChanged
 from shared.contracts.escalation import PageCancelled, PageRequested
 from shared.contracts.event import Event
 from shared.contracts.message import Channel
 from shared.contracts.notification import DeliveryChannel, NotificationFailed
+from shared.contracts.pack.notifications import Notifications
 from shared.contracts.ticket import TicketCreated, TicketMessageAdded
 from shared.db import Tx
 from shared.envelope import Answer, Emit, NotYet, Received
@@ -66,10 +68,10 @@ class Telling:
         told += await self._chats(tx, batch)
         if not told:
             return ()
-        planned = await self._planned(tx, told, sections, cancelled)
+        planned, shown = await self._shown(tx, await self._planned(tx, told, sections, cancelled), sections)
         fresh = await deliveries.insert(tx, planned)
         new = [one for one in planned if one.id in fresh]
-        await self._notices(tx, [one for one in new if one.channel == "app"], sections)
+        await notices.insert(tx, [one for one in shown if one.id in fresh])
         await tasks.add(tx, [_task(one) for one in new if one.channel == "email" and one.state is State.WAITING])
         causes = {fact.cause_id: one for one, fact in facts}
         return [
@@ -96,7 +98,7 @@ class Telling:
         for one in batch:
             event = one.event
             if isinstance(event, ChatReplyMissed):
-                missing = occasions.left(one)
+                missing = occasions.left(event, one.correlation)
                 replies.append(ChatReply(message_id=event.message_id, tenant_id=event.tenant_id, missed=missing))
             elif isinstance(event, TicketMessageAdded) and occasions.answer_in_chat(event):
                 fact = occasions.fact_of(one)
@@ -137,79 +139,92 @@ class Telling:
         ]
         return await self._bounded(tx, planned, packs)
 
-    async def _bounded(self, tx: Tx, planned: list[Planned], packs: Mapping[str, object]) -> list[Planned]:
+    @staticmethod
+    async def _bounded(tx: Tx, planned: list[Planned], packs: Mapping[str, Notifications]) -> list[Planned]:
         """Keep back automatic answers to people who have had too many within the hour."""
         answering = [one for one in planned if one.answering and one.state is State.WAITING and one.channel == "email"]
         if not answering:
             return planned
-        del packs
         before = await people.courtesies(tx, {one.recipient_id: one.fact.tenant_id for one in answering})
-        found = await self._known.notices({one.fact.tenant_id for one in answering}, tx)
         kept_back: set[UUID] = set()
         after = dict(before)
         for one in answering:
-            section = found[one.fact.tenant_id]
-            limit = section.section.acknowledgements.per_address_and_hour if isinstance(section, Notices) else 0
+            limit = packs[one.fact.tenant_id].acknowledgements.per_address_and_hour
             granted, after[one.recipient_id] = planning.allowed(after[one.recipient_id], 1, limit, tx.instant)
             if not granted:
                 kept_back.add(one.id)
         await people.save_courtesies(tx, after)
-        return [
-            replace(one, state=State.SKIPPED, reason="limited") if one.id in kept_back else one for one in planned
-        ]
+        return [replace(one, state=State.SKIPPED, reason="limited") if one.id in kept_back else one for one in planned]
 
-    async def _notices(self, tx: Tx, planned: Sequence[Planned], sections: Mapping[str, Notices]) -> None:
+    async def _shown(
+        self, tx: Tx, planned: Sequence[Planned], sections: Mapping[str, Notices]
+    ) -> tuple[list[Planned], list[Notice]]:
         """Put what the application shows into words at once: no other system is needed for it."""
-        waiting = [one for one in planned if one.state is State.WAITING]
-        if not waiting:
-            return
-        ids = {one.recipient_id for one in waiting}
-        for one in waiting:
+        shown = [one for one in planned if one.channel == "app" and one.state is State.WAITING]
+        if not shown:
+            return list(planned), []
+        ids = {one.recipient_id for one in shown}
+        for one in shown:
             ids |= set(occasions.named_in(one.fact.facts()).values())
         known = await self._known.people(ids, tx)
-        tenants = await self._known.tenants({one.fact.tenant_id for one in waiting}, tx)
-        rows = []
-        failed = []
-        for one in waiting:
-            fact, reader = one.fact, known.get(one.recipient_id)
-            tenant = tenants.get(fact.tenant_id)
-            facts = fact.facts()
-            section = sections[fact.tenant_id]
-            setting = Setting(
-                recipient=named(reader),
-                people={part: named(known.get(person)) for part, person in occasions.named_in(facts).items()},
-                desk_name=tenant.name if tenant else fact.tenant_id,
-                sender=section.section.sender or (tenant.name if tenant else fact.tenant_id),
-                phone=section.section.phone or "",
-                timezone=(reader.timezone if reader else None) or (tenant.timezone if tenant else "UTC"),
-                now=tx.instant,
-                ticket_url=self._links.ticket(fact.ticket_id),
-                page_url=self._links.page(fact.page_id) if fact.page_id else "",
-                text=facts.get("message", {}).get("text", ""),
-                attached=facts.get("message", {}).get("files", ()),
-            )
-            languages = (reader.language if reader else None, *(tenant.languages if tenant else ()))
-            try:
-                said = section.say(one.template, languages, values(facts, setting), mail=False)
-            except TemplateFailedError as error:
-                logger.error("template cannot be filled in", template=one.template, reason=str(error))
-                failed.append(one.id)
-                continue
-            rows.append(
-                Notice(
-                    id=one.id,
-                    tenant_id=fact.tenant_id,
-                    person_id=one.recipient_id,
-                    ticket_id=fact.ticket_id,
-                    template=one.template,
-                    title=one_line(said.subject, MAX_TITLE),
-                    body=said.text.strip()[:MAX_BODY].replace("\x00", ""),
-                    urgent=fact.urgent,
-                    created_at=tx.instant,
-                )
-            )
-        await notices.insert(tx, rows)
-        await deliveries.shown(tx, [row.id for row in rows], failed)
+        tenants = await self._known.tenants({one.fact.tenant_id for one in shown}, tx)
+        rows: dict[UUID, Notice | None] = {}
+        for one in shown:
+            tenant = tenants.get(one.fact.tenant_id)
+            rows[one.id] = self._notice(tx, one, sections[one.fact.tenant_id], tenant, known)
+        after = [
+            one
+            if one.id not in rows
+            else replace(one, state=State.DELIVERED)
+            if rows[one.id] is not None
+            else replace(one, state=State.FAILED, reason="template")
+            for one in planned
+        ]
+        return after, [row for row in rows.values() if row is not None]
+
+    def _notice(
+        self,
+        tx: Tx,
+        planned: Planned,
+        section: Notices,
+        tenant: TenantChanged | None,
+        known: Mapping[UUID, PersonChanged],
+    ) -> Notice | None:
+        """One notice; None when its template cannot be filled in."""
+        fact, reader = planned.fact, known.get(planned.recipient_id)
+        facts = fact.facts()
+        message = facts.get("message", {})
+        desk_name = tenant.name if tenant else fact.tenant_id
+        setting = Setting(
+            recipient=named(reader),
+            people={part: named(known.get(person)) for part, person in occasions.named_in(facts).items()},
+            desk_name=desk_name,
+            sender=section.section.sender or desk_name,
+            phone=section.section.phone or "",
+            timezone=(reader.timezone if reader else None) or (tenant.timezone if tenant else "UTC"),
+            now=tx.instant,
+            ticket_url=self._links.ticket(fact.ticket_id),
+            page_url=self._links.page(fact.page_id) if fact.page_id else "",
+            text=message.get("text", ""),
+            attached=message.get("files", ()),
+        )
+        languages = (reader.language if reader else None, *(tenant.languages if tenant else ()))
+        try:
+            said = section.say(planned.template, languages, values(facts, setting), mail=False)
+        except TemplateFailedError as error:
+            logger.error("template cannot be filled in", template=planned.template, reason=str(error))
+            return None
+        return Notice(
+            id=planned.id,
+            tenant_id=fact.tenant_id,
+            person_id=planned.recipient_id,
+            ticket_id=fact.ticket_id,
+            template=planned.template,
+            title=one_line(said.subject, MAX_TITLE),
+            body=said.text.strip().replace("\x00", "")[:MAX_BODY],
+            urgent=fact.urgent,
+            created_at=tx.instant,
+        )
 
 
 def _task(planned: Planned) -> Task:

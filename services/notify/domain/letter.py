@@ -31,9 +31,9 @@ MAX_IDENTIFIER = 400
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _SPACES = re.compile(r"\s+")
 _IDENTIFIER = re.compile(r"[^\s<>@\x00-\x20\x7f-\U0010ffff]+@[^\s<>@\x00-\x20\x7f-\U0010ffff]+")
-_ADDRESS = re.compile(
-    r"[^\s<>@,;:\"()\[\]\\\x00-\x20\x7f-\U0010ffff]{1,64}@[^\s<>@,;:\"()\[\]\\\x00-\x20\x7f-\x9f]{1,255}"
-)
+_SPECIAL = r"\s<>@,;:\"()\[\]\\\x00-\x20\x7f-\x9f"
+_ADDRESS = re.compile(rf"[^{_SPECIAL}\u00a0-\U0010ffff]{{1,64}}@[^{_SPECIAL}]{{1,255}}")
+"""Local parts in ASCII: others would need SMTPUTF8 all the way."""
 _TYPE = re.compile(r"(application|image|audio|video|text|font)/([A-Za-z0-9][A-Za-z0-9.+-]{0,99})")
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
 _REPLIES = re.compile(r"^(?:re:\s*)+(?=re:)", re.IGNORECASE)

@@ -105,7 +105,14 @@ def fact_of(received: Received[Event]) -> Fact | None:
             return None
 
 
-def missed(tenant_id: str, message_id: UUID, missing: Mapping[str, Any], facts: Facts) -> Fact:
+def named_in(facts: Mapping[str, Any]) -> dict[str, UUID]:
+    """The people that words may name, by their part: `requester`, `assignee`, `actor`, `from`, `to`, `author`."""
+    found = {part: UUID(person) for part, person in facts.get("people", {}).items()}
+    author = facts.get("message", {}).get("author_id")
+    return found | ({"author": UUID(author)} if author else {})
+
+
+def missed(tenant_id: str, message_id: UUID, missing: Mapping[str, Any], facts: Mapping[str, Any]) -> Fact:
     """An answer in a chat that its visitor did not see: what `answer_in_chat` kept, told to who left."""
     ticket = TicketSummary.model_validate(facts["ticket"])
     return Fact(
@@ -134,13 +141,12 @@ def answer_in_chat(event: Event) -> bool:
     )
 
 
-def left(received: Received[ChatReplyMissed]) -> dict[str, str]:
+def left(event: ChatReplyMissed, correlation: str) -> dict[str, str]:
     """Who left before an answer, as JSON."""
-    event = received.event
     told = {
         "person_id": str(event.person_id),
         "left_at": event.left_at.isoformat(),
-        "correlation": received.correlation,
+        "correlation": correlation,
     }
     return told | ({"address": event.address} if event.address else {})
 

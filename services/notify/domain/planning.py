@@ -116,8 +116,9 @@ def tenants_asked(facts: Iterable[Fact], notices: Mapping[str, Notifications]) -
 
 
 def allowed(sent: Sequence[datetime], wanted: int, limit: int, instant: datetime) -> tuple[int, list[datetime]]:
-    """How many of `wanted` automatic answers may go to somebody now, and the instants to remember: within any hour
-    never more than `limit`.
+    """How many of `wanted` automatic answers may go to somebody now, and the instants to remember.
+
+    Within any hour never more than `limit`.
     """
     recent = [one for one in sent if one > instant - timedelta(hours=1)]
     granted = max(0, min(wanted, limit - len(recent)))

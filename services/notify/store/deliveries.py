@@ -14,9 +14,12 @@ from services.notify.domain.planning import Planned, State
 from shared.db import Database, Record, Tx
 
 _COLUMNS = (
-    "id, tenant_id, ticket_id, occasion, cause_id, template, channel, recipient_id, address, message_id, page_id, urgent,"
-    " facts, state, reason, answer, external_id, attempts, doubtful, expires_at, correlation, created_at, changed_at"
+    "id, tenant_id, ticket_id, occasion, cause_id, template, channel, recipient_id, address, message_id, page_id,"
+    " urgent, facts, state, reason, answer, external_id, attempts, doubtful, expires_at, correlation, created_at,"
+    " changed_at"
 )
+
+_DAY = timedelta(days=1)
 
 _INSERT = """
     INSERT INTO delivery (id, tenant_id, ticket_id, occasion, cause_id, template, channel, recipient_id, address,
@@ -24,8 +27,8 @@ _INSERT = """
     SELECT d.*, $18, $18 FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::text[],
         $8::uuid[], $9::text[], $10::uuid[], $11::uuid[], $12::boolean[], $13::jsonb[], $14::text[], $15::text[],
         $16::timestamptz[], $17::text[])
-        AS d (id, tenant_id, ticket_id, occasion, cause_id, template, channel, recipient_id, address, message_id, page_id,
-            urgent, facts, state, reason, expires_at, correlation)
+        AS d (id, tenant_id, ticket_id, occasion, cause_id, template, channel, recipient_id, address, message_id,
+            page_id, urgent, facts, state, reason, expires_at, correlation)
     ORDER BY d.id
     ON CONFLICT (id) DO NOTHING
     RETURNING id
@@ -123,7 +126,8 @@ async def claim(tx: Tx, delivery_id: UUID, external_id: str | None = None) -> De
 async def postpone(database: Database, delivery_id: UUID, answer: str) -> None:
     """Not in hand any more: it may be cancelled again until the next attempt."""
     await database.execute(
-        "UPDATE delivery SET state = 'waiting', answer = $2, changed_at = desk_now() WHERE id = $1 AND state = 'sending'",
+        "UPDATE delivery SET state = 'waiting', answer = $2, changed_at = desk_now()"
+        " WHERE id = $1 AND state = 'sending'",
         delivery_id,
         answer,
     )
@@ -148,9 +152,9 @@ async def cancel_pages(tx: Tx, page_ids: Sequence[UUID]) -> list[UUID]:
     return [row["id"] for row in rows]
 
 
-async def read(database: Database, delivery_id: UUID) -> Delivery | None:
+async def read(source: Database | Tx, delivery_id: UUID) -> Delivery | None:
     """One delivery by its id."""
-    row = await database.fetchrow(f"SELECT {_COLUMNS} FROM delivery WHERE id = $1", delivery_id)  # noqa: S608 - ours
+    row = await source.fetchrow(f"SELECT {_COLUMNS} FROM delivery WHERE id = $1", delivery_id)  # noqa: S608 - ours
     return delivery(row) if row else None
 
 
@@ -225,6 +229,8 @@ async def purge(database: Database, older_than: timedelta, limit: int = 5000) ->
             limit,
         )
         count += int(tag.rpartition(" ")[2])
+    # Who was not answered by a machine for a day is as good as never.
+    await database.execute("DELETE FROM courtesy WHERE coalesce(sent[cardinality(sent)] < desk_now() - $1, true)", _DAY)
     return count
 
 

@@ -11,8 +11,8 @@ from shared.contracts.escalation import PageCancelled, PageRequested
 from shared.db import Database, Record, Tx
 
 _COLUMNS = (
-    "id, tenant_id, ticket_id, escalation_id, person_id, number, reason, urgency, requested_at, expires_at, cancelled_at,"
-    " answer, answered_at, answered_by"
+    "id, tenant_id, ticket_id, escalation_id, person_id, number, reason, urgency, requested_at, expires_at,"
+    " cancelled_at, answer, answered_at, answered_by"
 )
 
 _REQUEST = f"""
