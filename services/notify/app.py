@@ -6,9 +6,13 @@ from functools import partial
 from typing import Any, cast
 
 from services.notify import api
+from services.notify.api import notifications, pages, preferences
 from services.notify.api import stream as stream_api
 from services.notify.api import webhooks as webhooks_api
+from services.notify.api.desk import Desk
 from services.notify.desk import recording
+from services.notify.desk import wiring as mailing
+from services.notify.desk.reference import on_reference_changed
 from services.notify.desk.tail import Tail
 from services.notify.handlers import Handlers, Tell
 from services.notify.settings import Settings
@@ -102,12 +106,32 @@ async def build(settings: Settings) -> Service:
         {topic.name.partition(".")[0]: topic for topic in REPLICATED},
         metrics=metrics,
         relay=relay,
+        on_change=on_reference_changed,
+    )
+    mails = mailing.build(
+        settings=settings, database=database, replica=replica, relay=relay, metrics=metrics, master=master
     )
     hooks = webhooks.build(settings=settings, database=database, relay=relay, metrics=metrics, master=master)
-    tellers: list[Tell] = [hooks.fanout.tell, recording.record]
-    kinds: list[TaskKind[Any]] = []
+    # First what may answer NotYet: the others' work would be rolled back with it.
+    tellers: list[Tell] = [
+        mails.telling.tell,
+        hooks.fanout.tell,
+        recording.record,
+    ]
+    kinds: list[TaskKind[Any]] = [*mails.kinds]
     authenticator, tail = Authenticator(ReplicaCredentials(replica)), Tail(database)
+    desk = Desk(
+        database=database,
+        known=mails.known,
+        links=mails.links,
+        answering=mails.answering,
+        cursor=Cursor(master),
+        wake=relay.wake,
+    )
     routers: list[Router] = [
+        preferences.routes(desk),
+        notifications.routes(desk),
+        pages.routes(desk),
         webhooks_api.routes(
             webhooks_api.Desk(
                 database=database, registry=hooks.registry, cursor=Cursor(master), wake=hooks.dispatcher.wake
@@ -135,6 +159,7 @@ async def build(settings: Settings) -> Service:
             *bus.loops(),
             *relay.loops(),
             *tasks.loops(),
+            *mails.loops(),
             *hooks.dispatcher.loops(),
             *tail.loops(),
             idempotency.purge_loop(database),
@@ -150,5 +175,5 @@ async def build(settings: Settings) -> Service:
         metrics=metrics,
         openapi=app.openapi,
         start=[tail.start],
-        stop=[hooks.sender.close, database.close],
+        stop=[mails.close, hooks.sender.close, database.close],
     )

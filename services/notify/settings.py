@@ -27,6 +27,9 @@ class Settings(HttpSettings):
         SecretStr(""),
         description="Mail relay: smtp://, smtps:// or smtp+starttls://[user:password@]host[:port]; none: mail waits.",
     )
+    smtp_seconds: float = Field(20.0, gt=0, le=300, description="How long to wait for the mail server's answers.")
+    smtp_connections: int = Field(8, ge=1, le=50, description="Mails handed over at once; pages have as many again.")
+    delivery_days: int = Field(90, ge=7, description="How long what was told is kept; at least the tickets' topics.")
     webhook_allowed_networks: str = Field(
         "", description="Networks (CIDR, by commas) webhooks may call although not public; any port, also without TLS."
     )

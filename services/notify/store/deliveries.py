@@ -230,7 +230,9 @@ async def purge(database: Database, older_than: timedelta, limit: int = 5000) ->
         )
         count += int(tag.rpartition(" ")[2])
     # Who was not answered by a machine for a day is as good as never.
-    await database.execute("DELETE FROM courtesy WHERE coalesce(sent[cardinality(sent)] < desk_now() - $1, true)", _DAY)
+    await database.execute(
+        "DELETE FROM courtesy WHERE coalesce(sent[cardinality(sent)] < desk_now() - $1::interval, true)", _DAY
+    )
     return count
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import structlog
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException
 
-from services.notify.mail.address import Server
+from services.notify.smtp.address import Server
 from shared.explain import explain
 
 IDLE = 20.0
