@@ -10,7 +10,7 @@ from itertools import combinations
 
 from pydantic import JsonValue
 
-from services.directory.domain import pack_escalation, pack_notices
+from services.directory.domain import pack_escalation, pack_notices, pack_triage
 from services.directory.domain.pack_source import Path, Problem
 from shared.contracts.pack import (
     Assignment,
@@ -35,6 +35,10 @@ MOST_ITEMS = {
     "targets": 500,
     "paths": 50,
     "triggers": 200,
+    "matrix": 32,
+    "signals": 200,
+    "products": 100,
+    "tiers": 20,
 }
 """Longest lists accepted: more than any desk has, few enough that every rule stays quick."""
 
@@ -59,6 +63,8 @@ def within(section: str, value: Mapping[str, JsonValue]) -> Iterator[Problem]:
             yield from pack_notices.check(value)
         case pack_escalation.SECTION:
             yield from pack_escalation.check(value)
+        case pack_triage.SECTION:
+            yield from pack_triage.check(value)
         case _:
             return
 
@@ -67,6 +73,7 @@ def across(sections: Mapping[str, Section]) -> Iterator[Problem]:
     """What only shows when a valid workflow is seen as a whole, or sections beside each other."""
     yield from _sla(sections)
     yield from pack_escalation.across(sections)
+    yield from pack_triage.across(sections)
     workflow = sections.get("workflow")
     assignment = sections.get("assignment")
     if not isinstance(workflow, Workflow):

@@ -142,7 +142,13 @@ def test_the_default_assignment_priorities_and_numbers_are_the_seeds(default: Pa
         ("    - name: pending\n", "    - name: open\n", "/workflow/states/2/name", "label: Pending", "defined twice"),
         ("trigger: escalated}", "trigger: alarm}", "/workflow/transitions/5/trigger", "trigger: alarm", "'manual'"),
         ("pack: default", "pack: My Pack!", "/pack", "My Pack!", "lower case letters"),
-        ("untouched_minutes: 30 ", "untouched_minutes: soon ", "/assignment/untouched_minutes", "soon", "number"),
+        (
+            "untouched_minutes: 30 ",
+            "untouched_minutes: soon ",
+            "/assignment/untouched_minutes",
+            "minutes: soon",
+            "number",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_its_line(old: str, new: str, pointer: str, marked: str, says: str) -> None:
