@@ -35,12 +35,13 @@ def across(sections: Mapping[str, Section]) -> Iterator[Problem]:
     if not isinstance(escalation, EscalationPaths) or not isinstance(priorities, Priorities):
         return
     labels = [level.label for level in priorities.levels]
-    for kind, items in (("paths", escalation.paths), ("triggers", escalation.triggers)):
-        for number, item in enumerate(items):
-            for place, label in enumerate(item.priorities):
-                if label not in labels:
-                    message = f"{label!r} is none of the priorities: {', '.join(labels)}"
-                    yield Problem(path=(SECTION, kind, number, "priorities", place), message=message)
+    named = [("paths", number, path.priorities) for number, path in enumerate(escalation.paths)]
+    named += [("triggers", number, trigger.priorities) for number, trigger in enumerate(escalation.triggers)]
+    for kind, number, own in named:
+        for place, label in enumerate(own):
+            if label not in labels:
+                message = f"{label!r} is none of the priorities: {', '.join(labels)}"
+                yield Problem(path=(SECTION, kind, number, "priorities", place), message=message)
     owned = {label for path in escalation.paths for label in path.priorities}
     for label in labels:
         if escalation.paths and label not in owned:
