@@ -16,7 +16,7 @@ from services.search.domain.sketch import is_code
 from services.search.domain.wording import GENERIC, Gist
 from shared.contracts.decision import DuplicateCandidate, TicketDuplicatesFound
 
-SUGGEST = 0.5
+SUGGEST = 0.45
 """Likeness from which a ticket is named as a likely duplicate."""
 MOST = 5
 """Candidates named at most."""
@@ -26,6 +26,8 @@ _LEAST_SHARED = 1.9
 """Weight two reports must share at least: two telling words, or a code; less is an accident."""
 _TELLING = 1.6
 """Weight a subject needs to be compared by itself: `Help` alone says nothing."""
+_OTHER_CODES = 0.7
+"""What is left of the likeness of two reports that name codes, and not one in common: invoice 4711 and invoice 4712."""
 _ALERT = "alert"
 
 
@@ -63,7 +65,8 @@ def score(one: Report, other: Report) -> float:
 
 
 def alike(one: Gist, other: Gist) -> float:
-    """Likeness of two texts by their words."""
+    """Likeness of two texts by their words, whichever is named first."""
+    one, other = (one, other) if one.words <= other.words else (other, one)
     mine, theirs = one.words, other.words
     shared = _shared(mine, theirs)
     if shared < _LEAST_SHARED:
@@ -75,6 +78,10 @@ def alike(one: Gist, other: Gist) -> float:
         # Each subject against the other's whole text too: one says in the subject what another says below it.
         across = max(_shared(one.subject, theirs) / mine_said, _shared(other.subject, mine) / theirs_said)
         found = 0.5 * found + 0.3 * said + 0.2 * min(1.0, across)
+    codes = {word for word in mine if is_code(word)}
+    others = {word for word in theirs if is_code(word)}
+    if codes and others and not codes & others:
+        found *= _OTHER_CODES
     return round(min(1.0, found), 3)
 
 

@@ -26,8 +26,7 @@ def keys(tenant_id: str, gist: Gist) -> tuple[int, ...]:
     telling = [word for word in gist.words if word not in GENERIC]
     if len(telling) < 2:
         return ()
-    hashes = [_hash(word) for word in gist.words[:_WORDS]]
-    least = [min((h * m) & _MASK for h in hashes) for m in _MULTIPLIERS]
+    least = list(map(min, zip(*map(_permuted, gist.words[:_WORDS]), strict=True)))
     found = [_key(tenant_id, f"{band}:{least[2 * band]}:{least[2 * band + 1]}") for band in range(BANDS)]
     subject = sorted(word for word in gist.subject if word not in GENERIC)
     if len(subject) >= 2:
@@ -44,9 +43,11 @@ def is_code(word: str) -> bool:
     return digits >= 4 or (digits > 0 and digits < len(word) and len(word) >= 5)
 
 
-@lru_cache(maxsize=20_000)
-def _hash(word: str) -> int:
-    return int.from_bytes(blake2b(word.encode(), digest_size=4).digest(), "big")
+@lru_cache(maxsize=8_000)
+def _permuted(word: str) -> tuple[int, ...]:
+    """A word's place in each permutation."""
+    own = int.from_bytes(blake2b(word.encode(), digest_size=4).digest(), "big")
+    return tuple((own * multiplier) & _MASK for multiplier in _MULTIPLIERS)
 
 
 def _key(tenant_id: str, text: str) -> int:

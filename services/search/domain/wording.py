@@ -13,7 +13,7 @@ from functools import lru_cache
 
 MAX_WORDS = 48
 """Distinct words kept of one report, its subject's first."""
-_READ = 4000
+_READ = 2000
 """Characters of a text that are looked at: what a report is about stands at its beginning."""
 
 _TOKEN = re.compile(r"\w+(?:[.\-]\w+)*")
