@@ -45,6 +45,8 @@ class Lane:
     """Attempts that ended and are not written yet."""
     streak: int = 0
     """Failures in a row seen here since the last success."""
+    probing: bool = False
+    """The circuit is open, its pause is over, and one delivery was taken to see."""
     pace: float = UNKNOWN_PACE
     """Seconds per attempt, smoothed."""
 
@@ -75,6 +77,7 @@ class Lane:
         """An attempt has ended."""
         self.under_way -= 1
         self.unsettled += 1
+        self.probing = False
         self.streak = 0 if success else self.streak + 1
         self.pace += LEARNING * (seconds - self.pace)
 
@@ -113,6 +116,7 @@ class Lanes:
                 continue
             room = min(lane.room(self.bounds), left)
             if room > 0:
+                lane.probing = lane.is_open
                 rooms[head.endpoint_id] = room
                 left -= room
         return rooms
@@ -143,7 +147,8 @@ class Lanes:
     def _may_begin(self, lane: Lane, now: float) -> bool:
         return (
             bool(lane.waiting)
-            and lane.under_way < (1 if lane.is_open else self.bounds.endpoint)
+            and lane.under_way < self.bounds.endpoint
+            and (lane.probing or not lane.is_open)
             and self._tenants[lane.head.tenant_id] < self.bounds.tenant
             and lane.waiting[0][1] > now
         )
@@ -167,10 +172,9 @@ class Lanes:
         given: list[Leased] = []
         for endpoint_id in list(self._hungry):
             lane = self._lanes[endpoint_id]
-            keep = 1 if lane.is_open and not lane.under_way and not lane.unsettled else 0
-            while len(lane.waiting) > keep and (lane.is_open or lane.waiting[0][1] <= now):
-                # From the back of an open lane, so that the first in line stays the first.
-                given.append((lane.waiting.pop() if lane.is_open else lane.waiting.popleft())[0])
+            blocked = lane.is_open and not lane.probing
+            while lane.waiting and (blocked or lane.waiting[0][1] <= now):
+                given.append(lane.waiting.popleft()[0])
             if not lane.waiting:
                 del self._hungry[endpoint_id]
         self._taken -= len(given)

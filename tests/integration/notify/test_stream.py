@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -162,7 +163,7 @@ async def test_every_instance_hears_what_any_instance_wrote(desk: Desk) -> None:
     async with desk.listening(desk.agent) as here, desk.listening(desk.agent, url=desk.other_url) as there:
         await desk.tell(fact(created()))
         for heard in (here, there):
-            await eventually(lambda heard=heard: _has(heard, "ticket.created.v1"))
+            await eventually(partial(_has, heard, "ticket.created.v1"))
 
 
 async def test_customers_hear_of_their_own_tickets_what_is_public_and_nothing_else(desk: Desk) -> None:
@@ -173,7 +174,7 @@ async def test_customers_hear_of_their_own_tickets_what_is_public_and_nothing_el
     async with desk.listening(desk.rita) as rita, desk.listening(desk.wilma) as wilma:
         await desk.tell(fact(created()), fact(own), fact(secret), fact(answer))
         for heard in (rita, wilma):
-            await eventually(lambda heard=heard: _has(heard, "ticket.message_added.v1"))
+            await eventually(partial(_has, heard, "ticket.message_added.v1"))
             assert [one["type"] for one in heard.facts] == ["ticket.created.v1", "ticket.message_added.v1"]
             assert heard.facts[1]["data"]["message"]["body"]["text"] == "Turn it off and on."
             told = orjson.dumps(heard.facts).decode()
