@@ -316,7 +316,7 @@ async def large(ground: Ground, say: Callable[[str], None], *, runs: int = 3) ->
 async def _found(running: Running, seen: Seen) -> None:
     """Ask for the newest tickets again and again, as somebody would who waits for theirs."""
     while True:
-        page = await running.desk.get("/v1/search", as_="admin", params={"sort": "newest", "limit": 100})
+        page = await running.desk.get("/v1/search", as_="admin", params={"sort": "-created_at", "limit": 100})
         now = time.time()
         seen.found([item["ticket_id"] for item in page["items"]], now)
         await asyncio.sleep(0.1)
@@ -366,10 +366,10 @@ async def _duplicates(running: Running) -> tuple[float, float, float]:
     """Full and cheap duplicate checks, and the newest lag in seconds, as search tells Prometheus."""
     values = {"full": 0.0, "fingerprint": 0.0, "lag": 0.0}
     for line in (await running.installation.metrics("search")).splitlines():
-        if line.startswith("duplicate_checks_total"):
+        if line.startswith("deskwire_duplicate_checks_total"):
             kind = "full" if 'kind="full"' in line else "fingerprint"
             values[kind] += float(line.rpartition(" ")[2])
-        elif line.startswith("duplicate_check_lag_seconds "):
+        elif line.startswith("deskwire_duplicate_check_lag_seconds"):
             values["lag"] = float(line.rpartition(" ")[2])
     return values["full"], values["fingerprint"], values["lag"]
 

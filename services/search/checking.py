@@ -116,8 +116,11 @@ class Checker:
         if emits:
             self._relay.wake()
         now = datetime.now(UTC)
-        for check in asked:
-            self._figures.duplicate_lag.observe(max(0.0, (now - check.asked_at).total_seconds()))
+        lags = [max(0.0, (now - check.asked_at).total_seconds()) for check in asked]
+        for lag in lags:
+            self._figures.duplicate_seconds.observe(lag)
+        if lags:
+            self._figures.duplicate_lag.set(min(lags))
         failed = sum(answer is None for answer in answers)
         self._figures.checks("full", len(asked) - failed)
         if failed:

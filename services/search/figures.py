@@ -60,9 +60,15 @@ class Figures:
             ["service", "kind"],
             registry=registry,
         )
-        self.duplicate_lag = Histogram(
+        self.duplicate_lag = Gauge(
             "deskwire_duplicate_check_lag_seconds",
-            "From a ticket's arrival here to the end of its check against the index.",
+            "From a ticket's arrival here to the end of its check against the index, of the newest one checked.",
+            ["service"],
+            registry=registry,
+        ).labels(service)
+        self.duplicate_seconds = Histogram(
+            "deskwire_duplicate_check_seconds",
+            "The same, of each ticket.",
             ["service"],
             buckets=_SECONDS,
             registry=registry,

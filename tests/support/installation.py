@@ -50,6 +50,7 @@ class Installation:
         token = secrets.token_hex(4)
         self.prefix = f"scenario-{token}."
         self.suffix = f"_s{token}"
+        self.index_prefix = f"s{token}-"
         self.ports = {name: _free_port() for name in (*SERVICES, "smtp", "sink", "sink-smtp")}
         self.passwords = {role: secrets.token_hex(12) for name in SERVICES for role in (name, f"{name}_migrate")}
         self.master_key = secrets.token_hex(32)
@@ -85,6 +86,7 @@ class Installation:
             "KAFKA_URL": self.engines.kafka_url,
             "OPENSEARCH_URL": self.engines.opensearch_url,
             "TOPIC_PREFIX": self.prefix,
+            "SEARCH_INDEX_PREFIX": self.index_prefix,
             "SINK_URL": self.url("sink"),
             "NOTIFY_SMTP_URL": f"smtp://127.0.0.1:{self.ports['sink-smtp']}",
             "NOTIFY_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
@@ -187,7 +189,6 @@ class Installation:
 
     async def stop(self) -> None:
         """End the processes and remove what they had on the engines."""
-        await self.client.aclose()
         if self.sink is not None:
             self.sink.kill()
             self.sink.wait(timeout=10)
@@ -200,6 +201,9 @@ class Installation:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(timeout=10)
+        # After the last process, which would make its index anew.
+        await self.client.delete(f"{self.engines.opensearch_url}/{self.index_prefix}tickets-*")
+        await self.client.aclose()
         await delete_topics(self.engines.kafka_url, self.prefix)
         admin = await asyncpg.connect(self.engines.database_url)
         try:

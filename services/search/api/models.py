@@ -34,7 +34,7 @@ class Highlights(_Answer):
 class Hit(_Answer):
     """A ticket that was found, as the index knows it (about a second behind)."""
 
-    id: UUID
+    ticket_id: UUID
     number: str
     version: int
     """The ticket's, as in its ETag, when it was written to the index."""
@@ -63,14 +63,6 @@ class Hit(_Answer):
     highlights: Highlights | None = None
 
 
-class Total(_Answer):
-    """How many there are."""
-
-    value: int
-    exact: bool
-    """Whether there are no more than that; beyond 10,000 nobody counts."""
-
-
 class Bucket(_Answer):
     """One value and how many of what was found have it."""
 
@@ -82,7 +74,10 @@ class SearchPage(_Answer):
     """One page of what was found."""
 
     items: list[Hit]
-    total: Total
+    total: int
+    """How many there are in all; counted up to 10,000."""
+    total_exact: bool
+    """Whether there are no more than that."""
     facets: dict[str, list[Bucket]] = {}
     """Within everything found, not only this page; on the first page only."""
     next_cursor: str | None = None
@@ -148,7 +143,6 @@ def hit(found: Mapping[str, Any]) -> dict[str, Any]:
     """A hit as JSON, of the shape of `Hit`."""
     source: dict[str, Any] = dict(found["_source"])
     answer = {
-        "id": source.pop("ticket_id"),
         "priority": {"rank": source.pop("rank"), "label": source.pop("priority")},
         **{name: value for name, value in source.items() if name in Hit.model_fields},
     }

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from services.search.api.desk import Desk, reader_of
 from services.search.api.models import SearchPage, hit
 from services.search.domain import question as asking
-from services.search.domain.question import FACETS, MAX_QUERY, SORTS, TOTAL_UP_TO, Question, QuestionError
+from services.search.domain.question import FACETS, MAX_QUERY, SORTS, Question, QuestionError
 from shared.contracts.pack import StateCategory
 from shared.http import CurrentPrincipal, CursorText, Router, SingleLine, page_link, query_of
 from shared.problem import invalid
@@ -115,10 +115,8 @@ def routes(desk: Desk) -> Router:
         total = answer["hits"]["total"]
         page: dict[str, Any] = {
             "items": [hit(one) for one in found],
-            "total": {
-                "value": total["value"],
-                "exact": total["relation"] == "eq" and total["value"] <= TOTAL_UP_TO,
-            },
+            "total": total["value"],
+            "total_exact": total["relation"] == "eq",
             "facets": {
                 name: [{"value": str(b["key"]), "count": b["doc_count"]} for b in buckets["buckets"]]
                 for name, buckets in answer.get("aggregations", {}).items()

@@ -63,7 +63,7 @@ async def test_filters_and_facets_count_what_is_found(desk: Desk) -> None:
         Ticket("Mail of others", tenant="beta", changes={"product": "mail"}),
     )
     page = await desk.find(who, q="one | two", facets="product,status,tag,queue,about")
-    assert page["total"] == {"value": 3, "exact": True}
+    assert (page["total"], page["total_exact"]) == (3, True)
     assert page["facets"]["product"] == [{"value": "mail", "count": 2}, {"value": "chat", "count": 1}]
     assert page["facets"]["tag"] == [{"value": "vip", "count": 1}]
     assert {b["value"]: b["count"] for b in page["facets"]["queue"]} == {"tier1": 2, "tier2": 1}
@@ -106,7 +106,7 @@ async def test_customers_find_their_own_and_watched_tickets_and_nothing_internal
     assert sorted(await desk.subjects(customer, q="burns -zanzibar")) == ["Own", "Watched"]
 
     found = await desk.find(agent, q="zanzibar")
-    assert found["total"]["value"] == 3
+    assert found["total"] == 3
     assert "<mark>zanzibar</mark>" in found["items"][0]["highlights"]["notes"][0]
 
     for ticket, status in ((own, 200), (watched, 200), (foreign, 404)):
@@ -122,7 +122,7 @@ async def test_no_tenant_finds_anything_of_another(desk: Desk) -> None:
     await desk.open(ticket)
     assert await desk.subjects(ours, q="canary") == ["Canary in the mine"]
     page = await desk.find(theirs, q="canary", facets="status,requester")
-    assert (page["items"], page["total"]["value"], page["facets"]["requester"]) == ([], 0, [])
+    assert (page["items"], page["total"], page["facets"]["requester"]) == ([], 0, [])
     answer = await desk.client.get("/v1/similar", params={"ticket_id": str(ticket.id)}, headers=theirs.headers)
     assert answer.status_code == 404
     assert (await desk.client.get("/v1/similar?text=canary mine", headers=theirs.headers)).json() == {"items": []}
@@ -138,7 +138,7 @@ async def test_pages_follow_each_other_without_gap_or_repetition(desk: Desk) -> 
         cursor: dict[str, str] = {}
         while True:
             page = await desk.find(who, **query, **cursor, limit=3)
-            assert page["total"]["value"] == 11
+            assert page["total"] == 11
             seen += [item["number"] for item in page["items"]]
             if page["next_cursor"] is None:
                 break
