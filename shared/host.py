@@ -37,6 +37,9 @@ LOOK_EVERY = 5.0
 KEEP_ALIVE = 65
 """Seconds an idle HTTP connection stays open; longer than a proxy before us keeps it, so that it never races us."""
 
+SOCKET_FRAME = 65_536
+"""Bytes of one WebSocket message; what a service takes of it is its own business."""
+
 # Provisioning may still be on its way when a service starts: no database, no role, no tables.
 _UNPROVISIONED = (
     asyncpg.InvalidCatalogNameError,
@@ -107,6 +110,9 @@ class Host:
             uvicorn.Config(
                 self,
                 http=BoundedProtocol,
+                ws="websockets-sansio" if self._settings.SOCKETS else "none",
+                ws_max_size=SOCKET_FRAME,
+                ws_per_message_deflate=False,
                 lifespan="on",
                 log_config=None,
                 access_log=False,

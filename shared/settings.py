@@ -30,6 +30,8 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", secrets_dir=None)
 
     SERVICE: ClassVar[str]
+    SOCKETS: ClassVar[bool] = False
+    """Whether it takes WebSockets; the others need not load what that takes."""
 
     kafka_url: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, host:port separated by commas.")
     kafka_username: str = Field("", description="SASL SCRAM-SHA-512 user; empty for a plaintext listener.")

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.console import domain, pages
 from services.console.proxy import Proxy
+from services.console.sockets import Sockets
 from services.console.upstreams import Upstreams
 from shared.http.edge import Edge
 from shared.http.errors import handle
@@ -18,16 +19,19 @@ from shared.http.errors import handle
 _PAGE_HEADERS = {"Content-Security-Policy": pages.CONTENT_SECURITY_POLICY}
 
 
-def routes(proxy: Proxy, upstreams: Upstreams) -> ASGIApp:
+def routes(proxy: Proxy, sockets: Sockets, upstreams: Upstreams) -> ASGIApp:
     """The whole edge as one application."""
     own = _own(upstreams)
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        rule = domain.route(scope["path"])
         if scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
+            if rule is not None and scope["path"] in domain.SOCKETS:
+                await sockets.forward(rule.service, scope, receive, send)
+            else:
+                await receive()
+                await send({"type": "websocket.close", "code": 1008})
             return
-        rule = domain.route(scope["path"]) if scope["type"] == "http" else None
         if rule is None:
             await own(scope, receive, send)
         else:

@@ -7,6 +7,7 @@ from typing import Any
 from services.console import api
 from services.console.proxy import Proxy
 from services.console.settings import Settings
+from services.console.sockets import Sockets
 from services.console.upstreams import Upstreams
 from shared.contracts.event import Topic
 from shared.service import Service
@@ -23,6 +24,6 @@ def build(settings: Settings) -> Service:
     return Service(
         name=settings.SERVICE,
         settings=settings,
-        routes=api.routes(proxy, Upstreams(settings, proxy)),
+        routes=api.routes(proxy, Sockets(settings), Upstreams(settings, proxy)),
         stop=[proxy.close],
     )

@@ -54,6 +54,10 @@ PATHS: tuple[Rule, ...] = (
 SERVICES: tuple[str, ...] = tuple(sorted({rule.service for rule in PATHS}))
 
 
+SOCKETS: frozenset[str] = frozenset({"/v1/chat/socket"})
+"""Paths that are WebSockets; no other is passed on as one."""
+
+
 def route(path: str, rules: Sequence[Rule] = PATHS) -> Rule | None:
     """The rule with the longest prefix that ends at a segment of `path`, or None."""
     found = [rule for rule in rules if path == rule.prefix or path.startswith(rule.prefix + "/")]

@@ -23,6 +23,7 @@ class Settings(ServiceSettings):
     """
 
     SERVICE: ClassVar[str] = "console"
+    SOCKETS: ClassVar[bool] = True
     model_config = SettingsConfigDict(env_prefix="CONSOLE_")
 
     ingest_url: str = Field("", description="Base address of ingest.")
@@ -37,6 +38,7 @@ class Settings(ServiceSettings):
     answer_seconds: float = Field(30.0, gt=0, description="Longest silence of a service while it answers.")
     upload_seconds: float = Field(10.0, gt=0, description="Longest silence of a client while it sends a body.")
     upload_bytes: int = Field(32_000_000, ge=1024, description="Largest body passed on; services have lower limits.")
+    sockets: int = Field(1000, ge=1, description="WebSockets passed on at once.")
     connections: int = Field(256, ge=1, description="Connections to services at most, all together.")
 
     @field_validator(*_ADDRESSES)

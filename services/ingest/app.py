@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 from services.ingest import handlers, sweep
@@ -10,8 +11,11 @@ from services.ingest import measures as measuring_here
 from services.ingest.api import application
 from services.ingest.archive import Archive
 from services.ingest.channels.alerts import Alerts
+from services.ingest.channels.chat import Chats
+from services.ingest.channels.chat_hub import Hub
 from services.ingest.channels.http import Submissions
 from services.ingest.channels.smtp import Reception
+from services.ingest.chat.transcript import MISSED, Transcript
 from services.ingest.intake import Intake
 from services.ingest.mail.limits import Limits
 from services.ingest.mail.parse import Options
@@ -24,15 +28,17 @@ from shared.auth import Authenticator, ReplicaCredentials, mail_token
 from shared.blobs import Blobs
 from shared.bus import Bus, Route
 from shared.contracts.event import Topic
-from shared.contracts.manifest import CREDENTIAL_CHANGED, NOTIFICATION_DELIVERED, TENANT_CHANGED
+from shared.contracts.manifest import CREDENTIAL_CHANGED, TENANT_CHANGED
 from shared.db import Database
 from shared.http import Cursor, idempotency
 from shared.relay import Relay
 from shared.replica import Replica
 from shared.service import Check, Loop, Service
 from shared.settings import master_key
+from shared.timers import Timers
 
-ROUTES: tuple[Route[Any], ...] = (Route(NOTIFICATION_DELIVERED, handlers.on_notification_delivered),)
+ROUTES: tuple[Route[Any], ...] = handlers.routes(Transcript(timedelta(minutes=1)))
+"""With the patience of a chat without settings; `build` makes them again with its own."""
 REPLICATED: tuple[Topic, ...] = (TENANT_CHANGED, CREDENTIAL_CHANGED)
 REAP_SECONDS = 30.0
 
@@ -57,18 +63,22 @@ async def build(settings: Settings) -> Service:
     intake = Intake(database, relay.wake, measures)
     parser = Parser(measures, children=settings.parse_children)
     mailroom = Mailroom(parser, archive, intake, _options(settings))
+    hub = Hub(database, blobs, most=settings.chat_connections)
     routes = application(
         settings,
         database=database,
         authenticator=Authenticator(ReplicaCredentials(replica)),
         submissions=Submissions(database, archive, intake),
         alerting=Alerts(database, archive, intake),
+        chats=Chats.of(settings, database, intake, hub, key),
         quarantine=Quarantine(database, blobs, parser, mailroom, intake),
         blobs=blobs,
         cursors=Cursor(key),
         wake=relay.wake,
     )
-    bus = Bus(settings, database, ROUTES, relay=relay, replica=replica, metrics=metrics)
+    transcript = Transcript(timedelta(seconds=settings.chat_leave_seconds))
+    bus = Bus(settings, database, handlers.routes(transcript), relay=relay, replica=replica, metrics=metrics)
+    timers = Timers(settings, database, relay, {MISSED: transcript.missed}, metrics)
 
     async def rest() -> None:
         """Keep the relay until what is under way is stored, and let unused children go."""
@@ -81,8 +91,16 @@ async def build(settings: Settings) -> Service:
             await intake.settled()
             relay.detach()
 
-    loops = [*replica.loops(), *bus.loops(), *relay.loops(), Loop(name="intake", run=rest), sweep.loop(database, blobs)]
-    checks = [*replica.checks(), *bus.checks(), *relay.checks(), *blobs.checks()]
+    loops = [
+        *replica.loops(),
+        *bus.loops(),
+        *relay.loops(),
+        *timers.loops(),
+        hub.loop(),
+        Loop(name="intake", run=rest),
+        sweep.loop(database, blobs),
+    ]
+    checks = [*replica.checks(), *bus.checks(), *relay.checks(), *timers.checks(), *blobs.checks()]
     if settings.smtp_port:
         reception = Reception(settings, database, mailroom, measures, token_key=mail_token.key_of(key))
         loops.append(Loop(name="smtp", run=reception.run))

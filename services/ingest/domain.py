@@ -33,6 +33,17 @@ MAX_ATTACHMENTS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChatTurn:
+    """Where in which chat a message stands."""
+
+    session_id: UUID
+    client_id: str
+    """What the visitor's client calls it."""
+    address: str | None = None
+    """The e-mail address that the visitor gave."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """One message as a channel hands it over: everything but its place in a conversation and the instant."""
 
@@ -71,6 +82,7 @@ class Draft:
     hints: Hints = field(default_factory=Hints)
     accounts: tuple[str, ...] = ()
     """Addresses of ours that it came to."""
+    chat: ChatTurn | None = None
     quarantine: str | None = None
     correlation: str | None = None
     traceparent: str | None = None

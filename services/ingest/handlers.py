@@ -1,17 +1,21 @@
-"""What ingest hears of others: whose addresses mail may come to, which mails of ours were sent."""
+"""What ingest hears of others: whose addresses mail may come to, which mails were sent, what agents answer in chats."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from services.ingest import inbound, suppressing
+from services.ingest.chat.transcript import Transcript
 from services.ingest.domain import thread_key
 from services.ingest.store import messages as store
 from services.ingest.store.sent import Sent
+from shared.bus import Route
 from shared.contracts.directory import TenantChanged
-from shared.contracts.manifest import TENANT_CHANGED
+from shared.contracts.manifest import NOTIFICATION_DELIVERED, TENANT_CHANGED, TICKET_MESSAGE_ADDED
 from shared.contracts.notification import DeliveryChannel, NotificationDelivered
+from shared.contracts.ticket import TicketMessageAdded
 from shared.db import Tx
 from shared.envelope import Answer, Delete, Emit, Received, Tombstone
 
@@ -40,3 +44,19 @@ async def on_notification_delivered(tx: Tx, batch: Sequence[Received[Notificatio
         if (event := one.event).channel == DeliveryChannel.EMAIL and event.external_id
     ]
     return await suppressing.delivered(tx, mails) if mails else ()
+
+
+async def on_message_added(
+    transcript: Transcript, tx: Tx, batch: Sequence[Received[TicketMessageAdded]]
+) -> Sequence[Answer]:
+    """Bring the desk's answers to chat visitors."""
+    await transcript.hear(tx, batch)
+    return ()
+
+
+def routes(transcript: Transcript) -> tuple[Route[Any], ...]:
+    """Topic → handler; visitors count as gone after the transcript's patience."""
+    return (
+        Route(NOTIFICATION_DELIVERED, on_notification_delivered),
+        Route(TICKET_MESSAGE_ADDED, partial(on_message_added, transcript)),
+    )

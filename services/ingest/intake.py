@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from services.ingest import placement, suppressing
+from services.ingest.chat import transcript
 from services.ingest.domain import Draft, Outcome, Placement, Status, opened_ticket, quarantined, received
 from services.ingest.measures import Measures
 from services.ingest.store import messages as store
@@ -176,6 +177,7 @@ async def _complete(tx: Tx, new: Sequence[Draft], places: dict[UUID, Placement])
     if any(draft.original or draft.attachments or draft.body.text_blob or draft.body.html_blob for draft in new):
         await store.insert_blobs(tx, new)
     await store.insert_quarantined(tx, new)
+    await transcript.wrote(tx, new)
     emits = await suppressing.reported(tx, new)
     for draft in new:
         event = received(draft, places[draft.message_id], tx.instant)

@@ -17,6 +17,7 @@ class Settings(HttpSettings):
     model_config = SettingsConfigDict(env_prefix="INGEST_", frozen=True, extra="ignore")
 
     SERVICE: ClassVar[str] = "ingest"
+    SOCKETS: ClassVar[bool] = True
 
     smtp_host: str = Field("127.0.0.1", description="Address the SMTP listener binds to.")
     smtp_port: int = Field(0, ge=0, le=65535, description="Port of the SMTP listener; 0 for none.")
@@ -34,3 +35,9 @@ class Settings(HttpSettings):
     loop_token: str = Field("deskwire", description="What our own mail carries in X-Loop.")
     attachment_bytes: int = Field(25 * 1024 * 1024, ge=1, description="Largest file sent ahead of its message.")
     batch_bytes: int = Field(8_000_000, ge=1024, description="Largest body of POST /v1/messages.")
+    chat_hours: int = Field(24, ge=1, le=720, description="How long a chat visitor may come back to a session.")
+    chat_leave_seconds: float = Field(60.0, gt=0, description="Absence after which answers are mailed instead.")
+    chat_idle_seconds: float = Field(1800.0, gt=0, description="Silence after which a chat connection is closed.")
+    chat_connections: int = Field(1000, ge=1, description="Chat connections at once, waiting requests among them.")
+    chat_sessions_per_minute: int = Field(30, ge=1, description="Chats opened by one client address.")
+    chat_messages_per_minute: int = Field(60, ge=1, description="Messages in one chat.")

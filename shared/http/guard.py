@@ -52,7 +52,7 @@ class Guard:
         return principal
 
     async def _authenticate(self, request: Request, authorization: str | None) -> Principal:
-        address = self._address(request)
+        address = self.address(request)
         fingerprint = hash(authorization)
         wait = self._failures.wait(address)
         if wait > 0 and fingerprint not in self._proven:
@@ -79,7 +79,7 @@ class Guard:
             self._proven.popitem(last=False)
         return principal
 
-    def _address(self, request: Request) -> str:
+    def address(self, request: Request) -> str:
         """Whose failures count together: the client as our own edge names it, else the peer."""
         told = request.headers.get(CLIENT_HEADER.decode())
         if told is not None and self._edge_key is not None:

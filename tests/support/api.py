@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from shared.auth import FixedCredentials, new_api_key
 from shared.contracts.directory import CredentialChanged, CredentialKind, Role
+from shared.host import SOCKET_FRAME
 from shared.http import HttpSettings
 from shared.http.protocol import BoundedProtocol
 
@@ -83,7 +84,15 @@ async def served(app: ASGIApp) -> AsyncIterator[str]:
     listener.bind(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     config = uvicorn.Config(
-        app, http=BoundedProtocol, lifespan="off", log_config=None, access_log=False, proxy_headers=False
+        app,
+        http=BoundedProtocol,
+        ws="websockets-sansio",
+        ws_max_size=SOCKET_FRAME,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -12,10 +12,13 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
+from services.ingest.api import chat as chat_site
 from services.ingest.api import suppressions
 from services.ingest.archive import Blobs
-from services.ingest.channels import alerts, http
+from services.ingest.channels import alerts, chat, http
 from services.ingest.channels.alerts import Alerts
+from services.ingest.channels.chat import Chats
+from services.ingest.channels.chat_socket import Sockets
 from services.ingest.channels.http import Accepted, BatchIn, Submissions, Submitter
 from services.ingest.channels.submission import MessageIn
 from services.ingest.quarantine import Quarantine, StillUnreadableError
@@ -78,6 +81,7 @@ def application(
     authenticator: Authenticator,
     submissions: Submissions,
     alerting: Alerts,
+    chats: Chats,
     quarantine: Quarantine,
     blobs: Blobs,
     cursors: Cursor,
@@ -99,6 +103,9 @@ def application(
     )
     app.include_router(http.router(submissions))
     app.include_router(alerts.router(alerting))
+    app.include_router(chat.router(chats))
+    app.include_router(chat_site.router(database))
+    app.add_api_websocket_route("/v1/chat/socket", Sockets(chats, settings.chat_idle_seconds).serve)
     app.include_router(_messages(database, blobs))
     app.include_router(_quarantine(database, quarantine, cursors))
     app.include_router(suppressions.router(database, cursors, wake))

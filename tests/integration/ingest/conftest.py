@@ -21,6 +21,8 @@ from services.ingest import inbound
 from services.ingest.api import application
 from services.ingest.archive import Archive
 from services.ingest.channels.alerts import Alerts
+from services.ingest.channels.chat import Chats
+from services.ingest.channels.chat_hub import Hub
 from services.ingest.channels.http import Submissions
 from services.ingest.channels.smtp import Reception
 from services.ingest.intake import Intake
@@ -70,6 +72,7 @@ class Ingest:
     http: httpx2.AsyncClient
     credentials: FixedCredentials
     measures: Measures
+    hub: Hub
     woken: list[None] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)
     """API keys by `tenant/role`."""
@@ -164,12 +167,14 @@ async def ingest(databases: ScratchDatabases, tmp_path: Path) -> AsyncIterator[I
     archive = Archive(blobs)
     mailroom = Mailroom(parser, archive, intake, Options(authserv_ids=frozenset({"mx.acme.example"})))
     credentials = FixedCredentials()
+    hub = Hub(database, blobs, most=100)
     app = application(
         settings,
         database=database,
         authenticator=Authenticator(credentials),
         submissions=Submissions(database, archive, intake),
         alerting=Alerts(database, archive, intake),
+        chats=Chats.of(settings, database, intake, hub, MASTER),
         quarantine=Quarantine(database, blobs, parser, mailroom, intake),
         blobs=blobs,
         cursors=Cursor(MASTER),
@@ -194,6 +199,7 @@ async def ingest(databases: ScratchDatabases, tmp_path: Path) -> AsyncIterator[I
             client,
             credentials,
             measures,
+            hub,
             woken,
         )
     await parser.close()
