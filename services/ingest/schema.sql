@@ -1,5 +1,55 @@
 -- Written by `deskwire schema` from the migrations; change those.
 
+CREATE TABLE chat_line (
+    session_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    tenant_id text NOT NULL,
+    message_id uuid NOT NULL,
+    ticket_id uuid NOT NULL,
+    side text NOT NULL,
+    client_id text,
+    text text,
+    text_sha256 bytea,
+    files text[] NOT NULL,
+    at timestamp with time zone NOT NULL,
+    told_at timestamp with time zone,
+    CONSTRAINT chat_line_pkey PRIMARY KEY (session_id, seq),
+    CONSTRAINT chat_line_message_id_session_id_key UNIQUE (message_id, session_id)
+);
+CREATE INDEX chat_line_ticket ON chat_line USING btree (tenant_id, ticket_id);
+COMMENT ON COLUMN chat_line.side IS 'visitor, agent or system';
+COMMENT ON COLUMN chat_line.text_sha256 IS 'the blob of a text too long for the row';
+COMMENT ON COLUMN chat_line.ticket_id IS 'the ticket it joined; of a visitor''s line until then the ticket it would open';
+COMMENT ON COLUMN chat_line.told_at IS 'when somebody else was left to tell the visitor, who had gone';
+
+CREATE TABLE chat_session (
+    session_id uuid NOT NULL,
+    tenant_id text NOT NULL,
+    person_id uuid NOT NULL,
+    address text,
+    last_seq bigint NOT NULL,
+    acked_seq bigint NOT NULL,
+    seen_at timestamp with time zone NOT NULL,
+    begun_at timestamp with time zone NOT NULL,
+    CONSTRAINT chat_session_pkey PRIMARY KEY (session_id)
+);
+COMMENT ON COLUMN chat_session.acked_seq IS 'the last line that the visitor has surely seen';
+COMMENT ON COLUMN chat_session.address IS 'an e-mail address, if the visitor gave one';
+COMMENT ON COLUMN chat_session.last_seq IS 'lines there are';
+COMMENT ON COLUMN chat_session.seen_at IS 'when the visitor was last connected, to within some seconds';
+
+CREATE TABLE chat_site (
+    tenant_id text NOT NULL,
+    version bigint NOT NULL,
+    enabled boolean NOT NULL,
+    key text NOT NULL,
+    origins text[] NOT NULL,
+    changed_at timestamp with time zone NOT NULL,
+    CONSTRAINT chat_site_pkey PRIMARY KEY (tenant_id),
+    CONSTRAINT chat_site_key_key UNIQUE (key)
+);
+COMMENT ON COLUMN chat_site.origins IS 'of pages that may open chats; empty: any';
+
 CREATE TABLE early_report (
     tenant_id text NOT NULL,
     key bytea NOT NULL,
