@@ -18,6 +18,12 @@ import asyncpg.pool
 STATEMENT_TIMEOUT = timedelta(seconds=10)
 """Below the grace after which a breach is told provisionally (30 s), so that no stuck statement outlives it."""
 
+_STAMPED = """
+    WITH own AS MATERIALIZED (SELECT pg_current_xact_id() AS id)
+    SELECT clock_timestamp() + shift FROM own, clock_offset WHERE own.id IS NOT NULL
+"""
+"""The clock is read on the row that the transaction's id stands in: after it was drawn."""
+
 logger = logging.getLogger(__name__)
 
 Record = asyncpg.Record
@@ -29,7 +35,7 @@ class Tx:
     """One open transaction and the instant it began.
 
     `instant` is the database's clock at the start (UTC, with the test clock's offset): the only "now" that a
-    handler may use.
+    handler may use. With `stamped` it is read once the transaction has its id (ADR 0012).
     """
 
     __slots__ = ("_connection", "instant")
@@ -75,13 +81,17 @@ async def _nothing_to_reset(_: asyncpg.Connection[Record]) -> None:
 class Database:
     """A service's own database."""
 
-    def __init__(self, pool: asyncpg.Pool[Record], url: str) -> None:
+    def __init__(self, pool: asyncpg.Pool[Record], url: str, *, stamped: bool = False) -> None:
         self._pool = pool
         self._url = url
+        self._instant = _STAMPED if stamped else "SELECT desk_now()"
 
     @classmethod
-    async def connect(cls, url: str, *, application: str, max_size: int = 4) -> Database:
+    async def connect(cls, url: str, *, application: str, max_size: int = 4, stamped: bool = False) -> Database:
         """Open the pool; at most `max_size` connections, at least one kept.
+
+        With `stamped` each transaction gets its id before its instant: whoever sees no open transaction with an id
+        knows that every later commit bears a later instant. The watermark of `ticket.state` stands on that.
 
         Raises OSError or asyncpg.PostgresError while the server cannot be reached.
         """
@@ -94,7 +104,7 @@ class Database:
             server_settings=_server_settings(application),
             reset=_nothing_to_reset,
         )
-        return cls(pool, url)
+        return cls(pool, url, stamped=stamped)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Tx]:
@@ -102,7 +112,7 @@ class Database:
         async with self._pool.acquire(timeout=5) as connection:
             try:
                 async with connection.transaction():
-                    instant = await connection.fetchval("SELECT desk_now()")
+                    instant = await connection.fetchval(self._instant)
                     yield Tx(connection, instant)
             except asyncpg.ReadOnlySQLTransactionError:
                 # After a failover the pool may hold sessions on the former primary.

@@ -53,6 +53,20 @@ class Tombstone:
     offset: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watermark:
+    """Everything its producer committed before `until` stands earlier in this partition (`contracts.watermark`).
+
+    Handed, in order among the events, to routes with `watermarks=True`.
+    """
+
+    partition: int
+    until: datetime
+    """By the producer's database (UTC)."""
+    topic: str
+    offset: int
+
+
 @dataclass(frozen=True, slots=True)
 class Emit:
     """One event to be published with the transaction that returns it."""
@@ -99,3 +113,6 @@ FactHandler = Callable[["Tx", Sequence[Received[EventT]]], Awaitable[Sequence[An
 
 StateHandler = Callable[["Tx", Sequence[Received[EventT] | Tombstone]], Awaitable[Sequence[Answer]]]
 """Handles snapshots of a compacted topic; keeps the highest version itself, since there is no inbox before it."""
+
+MarkedHandler = Callable[["Tx", Sequence[Received[EventT] | Tombstone | Watermark]], Awaitable[Sequence[Answer]]]
+"""The same for a route with `watermarks=True`."""

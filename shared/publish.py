@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from shared import kafka, outbox
+from shared.contracts.cloudevents import Headers
 from shared.explain import explain
 from shared.settings import ServiceSettings
 
@@ -28,6 +29,8 @@ _LOOK_UP = 0.25
 _PARTITIONS_FOR = 60.0
 _MISSING_FOR = 5.0
 
+ControlRecord = tuple[bytes, bytes, Headers]
+"""Key, value and headers."""
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -62,6 +65,8 @@ class Publisher:
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._settings = settings
+        self.rows = 0
+        """How many the broker has taken so far."""
         self._source = f"/deskwire/{settings.SERVICE}".encode()
         self._producer: AIOKafkaProducer | None = None
         self._counts: dict[str, tuple[int, float]] = {}
@@ -190,6 +195,7 @@ class Publisher:
                 del queues[place]
                 continue
             taken = queues[place]
+            self.rows += count
             result.ids += [row.id for row in taken[:count]]
             if count == len(taken):
                 del queues[place]
@@ -213,6 +219,45 @@ class Publisher:
         batch = BatchBuilder(kafka.DEAD_LETTER_BYTES, 0, is_transactional=False)
         batch.append(timestamp=stamp, key=row.key, value=row.payload, headers=outbox.unpack(row.headers, self._source))
         return batch
+
+    async def control(
+        self,
+        topic: str,
+        make: Callable[[int, bytes], tuple[bytes, bytes, Headers]],
+        alive: Callable[[], Awaitable[None]],
+    ) -> bool:
+        """One record to each partition of a topic, past the outbox; whether the broker has all of them.
+
+        `make` gives key, value and headers, from the partition and the events' source. They come behind whatever
+        `publish` has had acknowledged. Never raises for the broker.
+        """
+        failed: str | None = None
+        count = 0
+        try:
+            producer = await _watched(self._connected(), alive)
+            count = await self._partitions(producer, topic)
+            sent: dict[asyncio.Future[Any], tuple[tuple[str, int], int]] = {}
+            stamp = int(time.time() * 1000)
+            for partition in range(count):
+                key, value, headers = make(partition, self._source)
+                batch = producer.create_batch()
+                batch.append(timestamp=stamp, key=key, value=value, headers=headers)
+                batch.close()
+                future = await producer.send_batch(batch, self._settings.topic(topic), partition=partition)
+                sent[future] = ((topic, partition), 1)
+            await self._acknowledged(sent, alive)
+            errors = [f.exception() if f.done() and not f.cancelled() else TimeoutError("none") for f in sent]
+            failed = next((explain(error) for error in errors if error is not None), None)
+        except (KafkaError, OSError, TimeoutError, AssertionError) as error:
+            failed = explain(error)
+        except BaseException:
+            await self.discard()
+            raise
+        if failed is not None:
+            logger.warning("control records not published", extra={"topic": topic, "error": failed})
+            await self.discard()
+            return False
+        return bool(count)
 
     async def ping(self, timeout: float = 2.0) -> None:
         """Prove that the broker answers this producer. Raises KafkaError or TimeoutError."""

@@ -47,8 +47,11 @@ logger = logging.getLogger(__name__)
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
 
-Beat = Callable[["Connection", Publisher], Awaitable[None]]
-"""Called by the leader between rounds with its session and publisher: where the watermark of `ticket.state` goes."""
+Beat = Callable[["Connection", Publisher], Awaitable[float]]
+"""Called by the leader between rounds with its session and publisher: where the watermark of `ticket.state` goes.
+
+Answers how many seconds later it wants to be called again, at the latest; not called while the broker fails.
+"""
 
 
 class Relay:
@@ -197,11 +200,11 @@ class Relay:
                 failures += 1
                 continue
             failures = 0
-            await self._between(session)
+            wanted = await self._between(session)
             if not sent:
                 if self._finished:
                     return
-                await self._waited(self._backlog.rest(POLL))
+                await self._waited(min(self._backlog.rest(POLL), wanted))
             elif (pause := self._linger.pause(sent)) > 0:
                 # More is about to be committed: sent together it costs one look, one request and one delete.
                 await asyncio.sleep(pause)
@@ -258,14 +261,13 @@ class Relay:
             self._looked = now
             await silence.end(session, SILENCE)
 
-    async def _between(self, session: Connection) -> None:
-        """Between rounds: the watermark's hook, and every few seconds the metrics."""
+    async def _between(self, session: Connection) -> float:
+        """Between rounds: the hook, and every few seconds the metrics; in how many seconds the hook wants its turn."""
         await self._end_silent(session)
-        if self._beat is not None:
-            await self._beat(session, self._publisher)
+        wanted = POLL if self._beat is None else await self._beat(session, self._publisher)
         now = time.monotonic()
         if now - self._reported < _REPORT:
-            return
+            return wanted
         self._reported = now
         row = await session.fetchrow(
             "SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 100000) AS seen) AS pending,"
@@ -274,6 +276,7 @@ class Relay:
         if row is not None:
             self._metrics.outbox_rows.set(row["pending"])
             self._metrics.outbox_age.set(row["age"] or 0.0)
+        return wanted
 
     async def _close_session(self) -> None:
         session, self._session = self._session, None

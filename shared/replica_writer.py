@@ -103,7 +103,8 @@ class Writer:
                 [replica_store.row_of(item) for item in fresh if item.kind is not Kind.MALFORMED]
             )
             applied = await replica_store.store(tx, rows)
-            published = await self._tell(tx, [row.item.value for row in applied if row.item.value is not None])
+            told = [row.item.value for row in applied if isinstance(row.item.value, (Received, Tombstone))]
+            published = await self._tell(tx, told)
             published = await self._bury(tx, letters) or published
             for name, kind in self._kinds.items():
                 await waiting.wake(tx, kind, [row.item.key for row in applied if row.item.route.name == name])

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Every path at or below `prefix` belongs to `service`."""
+    """Every path at or below `prefix` belongs to `service`; `*` in it stands for one segment, whatever it is."""
 
     prefix: str
     service: str
@@ -38,7 +38,8 @@ PATHS: tuple[Rule, ...] = (
     Rule("/v1/surveys", "tickets", "Answers to satisfaction surveys."),
     Rule("/v1/transfers", "tickets", "Handovers between agents."),
     Rule("/v1/triage", "triage", "What triage would decide, and why."),
-    Rule("/v1/sla", "sla", "SLA clocks, calendars, previews."),
+    Rule("/v1/tickets/*/clocks", "sla", "SLA clocks of a ticket, and why they stand where they stand."),
+    Rule("/v1/sla", "sla", "What SLA clocks would be; calendars."),
     Rule("/v1/escalations", "escalation", "Running escalations."),
     Rule("/v1/schedules", "escalation", "On-call schedules."),
     Rule("/v1/on-call", "escalation", "Who is on call."),
@@ -60,8 +61,16 @@ SOCKETS: frozenset[str] = frozenset({"/v1/chat/socket"})
 
 def route(path: str, rules: Sequence[Rule] = PATHS) -> Rule | None:
     """The rule with the longest prefix that ends at a segment of `path`, or None."""
-    found = [rule for rule in rules if path == rule.prefix or path.startswith(rule.prefix + "/")]
-    return max(found, key=lambda rule: len(rule.prefix), default=None)
+    found = [rule for rule in rules if below(path, rule.prefix)]
+    return max(found, key=lambda rule: (rule.prefix.count("/"), "*" not in rule.prefix), default=None)
+
+
+def below(path: str, prefix: str) -> bool:
+    """Whether a path is at or below a prefix, segment by segment."""
+    if "*" not in prefix:
+        return path == prefix or path.startswith(prefix + "/")
+    given, wanted = path.split("/"), prefix.split("/")
+    return len(given) >= len(wanted) and all(w in ("*", g) and g for g, w in zip(given[1:], wanted[1:], strict=False))
 
 
 def is_plain(path: str) -> bool:

@@ -12,6 +12,7 @@ from services.tickets.api.desk import Desk
 from services.tickets.desk.intake import Intake
 from services.tickets.desk.known import Known
 from services.tickets.desk.numbers import Numbers
+from services.tickets.desk.watermark import WatermarkBeat
 from services.tickets.handlers import Handlers, on_reference_changed
 from services.tickets.settings import Settings
 from services.tickets.timers import Fired
@@ -44,9 +45,11 @@ REPLICATED: tuple[Topic, ...] = (TENANT_CHANGED, PERSON_CHANGED, TEAM_CHANGED, C
 async def build(settings: Settings) -> Service:
     """Everything tickets brings into a process."""
     master = master_key(settings)
-    database = await Database.connect(settings.database_url.get_secret_value(), application=settings.SERVICE)
+    database = await Database.connect(
+        settings.database_url.get_secret_value(), application=settings.SERVICE, stamped=True
+    )
     metrics = Metrics(settings.SERVICE)
-    relay = Relay(settings, database, metrics=metrics)
+    relay = Relay(settings, database, metrics=metrics, beat=WatermarkBeat())
     replica = Replica(
         settings,
         database,

@@ -141,12 +141,15 @@ class Runner:
         """Inbox, handlers and outbox of `part`; raises _NotYetError when a handler says so."""
         live: list[Item] = []
         put_away: list[Item] = []
+        events = [item for item in part if item.kind is not Kind.PASSED]
+        if not events:
+            return
         if diverted:
-            for item in part:
+            for item in events:
                 why = diverted.get(item.key)
                 (live if why is None or item.position < why.position or not item.key else put_away).append(item)
         else:
-            live = list(part)
+            live = events
         with_id = _distinct(live)
         async with self._database.begin() as tx:
             accepted = await inbox.accept(
@@ -176,7 +179,7 @@ class Runner:
             self._relay.wake()
         if put_away:
             self._told_put_away()
-        self._account.settle(part, with_id, put_away, heads)
+        self._account.settle(events, with_id, put_away, heads)
 
     async def _handle(self, tx: Tx, live: Sequence[Item], fresh: Sequence[Item]) -> list[outbox.Row]:
         """Every route's handler with its new events, in order; the rows to publish."""
@@ -243,6 +246,11 @@ class Runner:
                 "error": told,
             },
         )
+        if item.kind is Kind.WATERMARK:
+            # Nobody's event: what it would have decided waits for the next one, or is told provisionally.
+            self._breaker.bad()
+            item.kind = Kind.PASSED
+            return
         if not item.key:
             # A dead letter that cannot be written: there is no key to park, and going on would lose it.
             self._breaker.trip(f"a dead letter of {item.route.name} cannot be written: {told}")

@@ -11,9 +11,9 @@ from uuid import UUID, uuid5
 from pydantic import ValidationError
 
 from shared.bus.route import BoundRoute
-from shared.contracts import cloudevents
+from shared.contracts import cloudevents, watermark
 from shared.contracts.event import Event
-from shared.envelope import MAX_HOPS, Received, Tombstone
+from shared.envelope import MAX_HOPS, Received, Tombstone, Watermark
 
 _LAST_MS = 253_402_300_799_000
 """The end of the year 9999: a producer may say anything."""
@@ -45,6 +45,10 @@ class Kind(Enum):
     MALFORMED = "malformed"
     NEWER_TYPE = "newer type"
     LOOP = "loop"
+    WATERMARK = "watermark"
+    """For the route that asked for it."""
+    PASSED = "passed"
+    """A control record that is not for this route: nothing to handle, its offset counts."""
 
 
 @dataclass(slots=True)
@@ -57,11 +61,11 @@ class Item:
     """Place in the batch: arrival order."""
     kind: Kind
     key: str
-    """Empty for a dead letter, which has no order to keep."""
+    """Empty for a dead letter or a control record, which belong to no key's order."""
     inbox_id: UUID | None = None
     """What the inbox knows it by; None on a compacted topic."""
     inbox_day: date | None = None
-    value: Received[Event] | Tombstone | None = None
+    value: Received[Event] | Tombstone | Watermark | None = None
     reason: str = ""
     """Kind of malformation: json, utf8, schema, type, tombstone, size, headers, key."""
     error: str = ""
@@ -74,6 +78,8 @@ def decode(record: Record, route: BoundRoute, position: int) -> Item:
     value = record.value
     if raw_key is None:
         return malformed(record, route, position, "key", "no key")
+    if raw_key == watermark.KEY and route.name == watermark.TOPIC:
+        return _control(record, route, position)
     try:
         key = raw_key.decode("utf-8")
     except UnicodeDecodeError:
@@ -117,6 +123,18 @@ def decode(record: Record, route: BoundRoute, position: int) -> Item:
     )
     kind = Kind.EVENT if given.hops <= MAX_HOPS else Kind.LOOP
     return Item(route, record, position, kind, key, inbox_id, day, received)
+
+
+def _control(record: Record, route: BoundRoute, position: int) -> Item:
+    """A watermark, as little work as it takes: there are some every second on every partition."""
+    if not route.watermarks or record.value is None:
+        return Item(route, record, position, Kind.PASSED, "")
+    try:
+        until = watermark.until(record.value)
+    except watermark.WatermarkError as error:
+        return malformed(record, route, position, "schema", str(error))
+    mark = Watermark(partition=record.partition, until=until, topic=route.name, offset=record.offset)
+    return Item(route, record, position, Kind.WATERMARK, "", value=mark)
 
 
 def malformed(record: Record, route: BoundRoute, position: int, reason: str, error: str) -> Item:

@@ -7,7 +7,7 @@ from typing import Any, Generic
 
 from shared.contracts import cloudevents
 from shared.contracts.event import Event, EventT, Topic
-from shared.envelope import FactHandler, StateHandler
+from shared.envelope import FactHandler, MarkedHandler, StateHandler
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +19,15 @@ class Route(Generic[EventT]):
     """
 
     topic: Topic
-    handler: FactHandler[EventT] | StateHandler[EventT]
+    handler: FactHandler[EventT] | StateHandler[EventT] | MarkedHandler[EventT]
+    watermarks: bool = False
+    """Whether the handler wants the topic's watermarks too; otherwise they are passed over."""
 
 
 class BoundRoute:
     """A route as the loop uses it: the broker's topic name, the event classes by type."""
 
-    __slots__ = ("base", "classes", "compacted", "handler", "max_bytes", "name", "newest", "wire_name")
+    __slots__ = ("base", "classes", "compacted", "handler", "max_bytes", "name", "newest", "watermarks", "wire_name")
 
     def __init__(self, route: Route[Any], wire_name: str) -> None:
         topic = route.topic
@@ -33,6 +35,7 @@ class BoundRoute:
         self.wire_name = wire_name
         self.handler: Any = route.handler  # called with a batch of what this topic carries
         self.compacted = topic.compacted
+        self.watermarks = route.watermarks
         self.max_bytes = topic.max_bytes
         self.classes: dict[str, type[Event]] = {event.TYPE: event for event in topic.events}
         self.newest: dict[str, int] = {}

@@ -114,6 +114,10 @@ class BusinessTime:
         first, last = start.astimezone(self._zone).date(), end.astimezone(self._zone).date()
         return self._week.closed(date.fromordinal(day) for day in range(first.toordinal(), last.toordinal() + 1))
 
+    def local(self, instant: datetime) -> datetime:
+        """The same instant as the zone's clocks show it."""
+        return instant.astimezone(self._zone)
+
     def _position(self, instant: int) -> int:
         """Business time from the begin of what is computed to an instant within it."""
         place = bisect_right(self._starts, instant) - 1

@@ -1,0 +1,1 @@
+"""Clocks as pure functions: of a policy, calendars, a ledger and an instant."""
