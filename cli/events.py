@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shared import kafka
-from shared.contracts import cloudevents, schemas
+from shared.contracts import cloudevents, schemas, watermark
 from shared.contracts.manifest import TOPICS
 from shared.settings import ServiceSettings, SettingsError
 
@@ -91,6 +91,9 @@ async def _tail(
     try:
         await consumer.start()
         async for record in _records(consumer, settings.topic(topic), from_beginning=from_beginning):
+            if record.key == watermark.KEY:
+                # A control record several times a second, and no event.
+                continue
             headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
             value = _value(record.value)
             if tenant and _tenant(headers, value) != tenant:

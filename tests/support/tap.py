@@ -10,6 +10,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from shared.contracts import watermark
 from shared.contracts.manifest import TOPICS
 
 
@@ -65,6 +66,8 @@ class Tap:
         while [place for place, end in ends.items() if await consumer.position(place) < end]:
             for records in (await consumer.getmany(timeout_ms=100)).values():
                 for record in records:
+                    if record.key == watermark.KEY:
+                        continue
                     fact = self._fact(record)
                     self._facts[fact.topic].append(fact)
 
