@@ -16,7 +16,7 @@ from services.tickets.desk.saving import FILL, fill_timer, save
 from services.tickets.domain import assignment, audit, workflow
 from services.tickets.domain.assignment import DESK, UNTOUCHED_TIMER
 from services.tickets.domain.policy import Pack
-from services.tickets.domain.ticket import Work
+from services.tickets.domain.work import Work
 from services.tickets.domain.workflow import TRANSITION_TIMER
 from services.tickets.store import agents, tickets
 from shared import timers, waiting
@@ -58,9 +58,11 @@ class Fired:
 
     async def on_fill(self, tx: Tx, due: Sequence[Timer]) -> Sequence[Emit]:
         """Give out backlogs; one tenant's queues after another's."""
-        queues: dict[str, list[str]] = {}
+        queues: dict[str, set[str]] = {}
         for timer in due:
-            queues.setdefault(timer.tenant_id, []).append(timer.key.removeprefix(f"{timer.tenant_id}/"))
+            # Armed by the release before, a timer has the queue in its key only.
+            queue = str(timer.payload.get("queue") or timer.key.removeprefix(f"{timer.tenant_id}/"))
+            queues.setdefault(timer.tenant_id, set()).add(queue)
         packs = await self._packs(tx, list(queues))
         works: list[Work] = []
         # Locks of several tenants in one transaction stay in one order: agents of one tenant before the next one's.

@@ -17,7 +17,8 @@ from services.tickets.desk.numbers import Numbers
 from services.tickets.desk.saving import save
 from services.tickets.domain import audit
 from services.tickets.domain.policy import Pack
-from services.tickets.domain.ticket import NUMBER, Act, Ticket, Work
+from services.tickets.domain.ticket import NUMBER, Ticket
+from services.tickets.domain.work import Act, Work
 from services.tickets.store import tickets
 from shared import outbox
 from shared.auth import Principal

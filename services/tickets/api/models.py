@@ -76,6 +76,8 @@ class TicketPatch(Strict):
     product: Word | None = None
     tier: Word | None = None
     language: Word | None = None
+    impact: Word | None = None
+    urgency: Word | None = None
     tags: Annotated[list[Tag], Field(max_length=MAX_TAGS)] | None = None
     watcher_ids: Annotated[list[UUID], Field(max_length=MAX_WATCHERS)] | None = None
     fields: dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")], JsonValue] | None = None

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from services.tickets.desk.saving import fill_timer
-from services.tickets.domain import assignment, audit
+from services.tickets.domain import assignment, audit, hands
 from services.tickets.domain.assignment import DESK, Agent, Choice, Waiting
 from services.tickets.domain.policy import Pack
-from services.tickets.domain.ticket import Work
+from services.tickets.domain.work import Work
 from services.tickets.store import agents, tickets
 from services.tickets.store.agents import Locked, Serving
 from shared import timers
@@ -23,29 +23,36 @@ from shared.db import Tx
 
 
 async def settle(tx: Tx, works: Sequence[Work], packs: Mapping[str, Pack], draw: audit.Draw) -> None:
-    """After a batch's messages: give new tickets to agents, and check owners whose solved tickets came back.
+    """After a batch's inputs: give tickets to agents, check owners whose tickets came back, follow changed queues.
 
     A queue that has a backlog is served in its own order by its timer, so that nobody jumps it.
     """
     back = [w for w in works if _came_back(w)]
-    fresh = [w for w in works if w.stored is None and _wants_owner(w, packs)]
-    if not (back or fresh):
+    fresh = [w for w in works if _wants_owner(w, packs)]
+    moved = [w for w in works if _left_its_queue(w, packs)]
+    if not (back or fresh or moved):
         return
-    queues = sorted({(w.ticket.tenant_id, w.ticket.queue) for w in (*back, *fresh)})
+    queues = sorted({(w.ticket.tenant_id, w.ticket.queue) for w in (*back, *fresh, *moved)})
     serving = await agents.serving(tx, queues)
     room = [s for s in serving if s.load < _capacity(s.capacity, packs[s.tenant_id])]
-    if not (back or room):
-        return
     if room:
         jumped = await agents.backlog(tx, sorted({(s.tenant_id, s.queue) for s in room}))
         await timers.arm(tx, [fill_timer(tx, *queue) for queue in sorted(jumped)])
         room = [s for s in room if (s.tenant_id, s.queue) not in jumped]
+    elif not (back or moved):
+        return
     owners = {w.ticket.assignee_id for w in back if w.ticket.assignee_id}
     ours = await _lock(tx, room, owners)
     requeued = [w for w in back if not _keeps(w, ours, packs)]
     for work in requeued:
         assignment.apply(work, packs[work.ticket.tenant_id].machine, None, "requeued", work.act(DESK, draw))
-    _give([*fresh, *requeued], ours, packs, "least_loaded", draw)
+    homes = {(s.tenant_id, s.queue, s.person_id) for s in serving}
+    moved = [w for w in moved if (w.ticket.tenant_id, w.ticket.queue, w.ticket.assignee_id) not in homes]
+    _give(tx, [*fresh, *requeued], ours, packs, "least_loaded", draw)
+    gone = {w.ticket.id for w in _give(tx, moved, ours, packs, "queue_changed", draw)}
+    for work in moved:
+        if work.ticket.id not in gone:
+            assignment.apply(work, packs[work.ticket.tenant_id].machine, None, "queue_changed", work.act(DESK, draw))
 
 
 def _came_back(work: Work) -> bool:
@@ -54,9 +61,24 @@ def _came_back(work: Work) -> bool:
 
 
 def _wants_owner(work: Work, packs: Mapping[str, Pack]) -> bool:
-    ticket = work.ticket
-    strategy = packs[ticket.tenant_id].assignment.strategy
-    return ticket.active and ticket.assignee_id is None and strategy is Strategy.LEAST_LOADED
+    """Whether it is new, or was held until now, and rules give it out."""
+    ticket, before = work.ticket, work.stored
+    if ticket.held or not ticket.active or ticket.assignee_id is not None:
+        return False
+    return (before is None or before.held) and _by_rule(work, packs)
+
+
+def _left_its_queue(work: Work, packs: Mapping[str, Pack]) -> bool:
+    """Whether a decision moved it from the queue for which a rule had found its owner."""
+    ticket, before = work.ticket, work.stored
+    if before is None or before.queue == ticket.queue or not ticket.active or ticket.assignee_id is None:
+        return False
+    chosen = {hands.ASSIGNEE, "queue"} & ticket.set_by.keys()
+    return before.assignee_id == ticket.assignee_id and not chosen and _by_rule(work, packs)
+
+
+def _by_rule(work: Work, packs: Mapping[str, Pack]) -> bool:
+    return packs[work.ticket.tenant_id].assignment.strategy is Strategy.LEAST_LOADED
 
 
 def _keeps(work: Work, room: _Room, packs: Mapping[str, Pack]) -> bool:
@@ -85,8 +107,10 @@ async def _lock(tx: Tx, serving: Sequence[Serving], others: Iterable[UUID] = ())
     return _Room(serving, locked, {person: one.load for person, one in locked.items()})
 
 
-def _give(works: Sequence[Work], room: _Room, packs: Mapping[str, Pack], reason: str, draw: audit.Draw) -> list[Work]:
-    """Distribute over locked agents, tenant by tenant; the works that got an owner.
+def _give(
+    tx: Tx, works: Sequence[Work], room: _Room, packs: Mapping[str, Pack], reason: str, draw: audit.Draw
+) -> list[Work]:
+    """Distribute over locked agents, tenant by tenant; the works that got an owner, each of them an input.
 
     Whoever owns a ticket already does not get it again.
     """
@@ -106,6 +130,7 @@ def _give(works: Sequence[Work], room: _Room, packs: Mapping[str, Pack], reason:
         ]
         for ticket_id, choice in assignment.distribute(waiting, _agents(room, tenant, pack)).items():
             work, minutes = mine[ticket_id], pack.assignment.untouched_minutes
+            work.begin_once(tx.instant)
             act = work.act(DESK, draw)
             assignment.apply(work, pack.machine, choice, reason, act, untouched_minutes=minutes)
             room.loads[choice.person_id] = choice.load
@@ -148,9 +173,7 @@ async def fill(tx: Tx, tenant: str, queues: Sequence[str], pack: Pack, draw: aud
     if not free:
         return []
     works = [Work.on(ticket) for ticket in await tickets.lock_waiting(tx, tenant, queues, min(free, 500))]
-    for work in works:
-        work.begin(tx.instant)
-    return _give(works, ours, {tenant: pack}, "least_loaded", draw)
+    return _give(tx, works, ours, {tenant: pack}, "least_loaded", draw)
 
 
 async def elsewhere(tx: Tx, works: Sequence[Work], packs: Mapping[str, Pack], draw: audit.Draw) -> list[Work]:
@@ -158,9 +181,7 @@ async def elsewhere(tx: Tx, works: Sequence[Work], packs: Mapping[str, Pack], dr
     serving = await agents.serving(tx, sorted({(w.ticket.tenant_id, w.ticket.queue) for w in works}))
     room = [s for s in serving if s.load < _capacity(s.capacity, packs[s.tenant_id])]
     ours = await _lock(tx, room)
-    for work in works:
-        work.begin(tx.instant)
-    return _give(works, ours, packs, "untouched", draw)
+    return _give(tx, works, ours, packs, "untouched", draw)
 
 
 async def room_for(tx: Tx, tenant: str, person_id: UUID, pack: Pack, queue: str) -> tuple[Choice | None, Locked | None]:

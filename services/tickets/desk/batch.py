@@ -10,7 +10,8 @@ from services.tickets.desk.saving import Cause
 from services.tickets.domain import threading
 from services.tickets.domain.opening import Chosen
 from services.tickets.domain.policy import Pack
-from services.tickets.domain.ticket import Ticket, Work
+from services.tickets.domain.ticket import Ticket
+from services.tickets.domain.work import Work
 from services.tickets.store import tickets
 from services.tickets.store.tickets import Located
 from shared.contracts.directory import PersonChanged
@@ -19,6 +20,10 @@ from shared.contracts.message import MessageReceived
 from shared.contracts.ticket import Actor
 from shared.db import Tx
 from shared.envelope import Answer, Emit
+
+
+MAX_CHAIN = 1000
+"""Merges followed one after the other; no pointers lead in a circle, and this is far beyond what people do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,17 +66,22 @@ class Batch:
             found = self.works[ticket_id] = Work.on(self.tickets[ticket_id])
         return found
 
-    def current(self, ticket_id: UUID | None) -> Ticket | None:
-        """A ticket as this batch has made it, merges followed."""
-        seen: set[UUID] = set()
-        while ticket_id is not None and ticket_id not in seen:
-            seen.add(ticket_id)
+    def chain(self, ticket_id: UUID | None) -> list[Ticket]:
+        """A ticket as this batch has made it, and those it was merged into, one after the other; empty for none."""
+        chain: list[Ticket] = []
+        while ticket_id is not None:
             work = self.works.get(ticket_id)
             ticket = work.ticket if work is not None else self.tickets.get(ticket_id)
-            if ticket is None or ticket.merged_into is None:
-                return ticket
+            if ticket is None or len(chain) > MAX_CHAIN:
+                return []
+            chain.append(ticket)
             ticket_id = ticket.merged_into
-        return None
+        return chain
+
+    def current(self, ticket_id: UUID | None) -> Ticket | None:
+        """A ticket as this batch has made it, merges followed."""
+        chain = self.chain(ticket_id)
+        return chain[-1] if chain else None
 
     def tell(self, work: Work, incoming: Incoming) -> None:
         """Publish what the work has to say, as caused by that message."""

@@ -14,10 +14,11 @@ from services.tickets.desk.batch import Batch, Incoming, emit, lock_all
 from services.tickets.desk.known import Known
 from services.tickets.desk.numbers import Numbers
 from services.tickets.desk.saving import save
-from services.tickets.domain import audit, conversation, opening, threading
+from services.tickets.domain import audit, conversation, links, opening, threading
 from services.tickets.domain.assignment import DESK
 from services.tickets.domain.policy import Missing, Pack
-from services.tickets.domain.ticket import NUMBER, Act, Ticket
+from services.tickets.domain.ticket import NUMBER, Ticket
+from services.tickets.domain.work import Act
 from services.tickets.store import tickets
 from services.tickets.store.agents import AGENT_ROLES
 from services.tickets.store.tickets import Located
@@ -110,9 +111,9 @@ class Intake:
         located = state.located
         machine = state.packs[tenant].machine
         state.seen[tenant] = threading.Seen(
-            ticket=state.current,
-            of_message=lambda m: state.current(state.by_message.get(m) or located.of_message.get(m)),
-            of_number=lambda t, n: state.current(located.of_number.get((t, n))),
+            ticket=state.chain,
+            of_message=lambda m: state.chain(state.by_message.get(m) or located.of_message.get(m)),
+            of_number=lambda t, n: state.chain(located.of_number.get((t, n))),
             overdue=lambda parent: parent in located.overdue,
             ours=lambda person_id: _ours(state.people.get(person_id)),
             takes_replies=lambda ticket: conversation.takes_replies(ticket, machine),
@@ -127,6 +128,11 @@ class Intake:
         role = str(person.role) if person is not None and side is AuthorKind.AGENT else Role.CUSTOMER.value
         actor = Actor(kind=ActorKind.PERSON, id=str(message.sender.person_id), role=role)
         at = work.begin(state.tx.instant)
+        following = _following(message, state.inbound)
+        if decision.merged and side is AuthorKind.REQUESTER and not message.automatic:
+            # They wrote to a ticket that goes on in this one: following it, they are answered.
+            following = (message.sender.person_id, *following)
+        conversation.follow(work, following)
         conversation.add(
             work,
             state.packs[message.tenant_id].machine,
@@ -154,7 +160,8 @@ class Intake:
             number=pack.number(state.year, self._numbers.take(message.tenant_id, state.year)),
             requester=state.people.get(message.sender.person_id),
             addressed=_addressed(message, state.inbound),
-            follows_id=decision.follows_id,
+            following=_following(message, state.inbound),
+            follows=state.current(decision.follows_id),
             awaited_parent_id=decision.awaited_parent_id,
             chosen=incoming.chosen,
         )
@@ -172,6 +179,7 @@ class Intake:
                 work = state.work(ticket_id)
                 work.begin(state.tx.instant)
                 work.change(follows_id=parent.id, awaited_parent_id=None)
+                links.follow(work, parent)
                 act = work.act(DESK, self._draw)
                 work.record("linked", act, {"follows": (None, str(parent.id))})
                 work.facts.append(
@@ -215,6 +223,13 @@ def _ours(person: PersonChanged | None) -> bool:
 def _addressed(message: MessageReceived, inbound: dict[str, frozenset[UUID]]) -> tuple[UUID, ...]:
     own = inbound.get(message.tenant_id, frozenset())
     return tuple(r.person_id for r in message.recipients if r.person_id not in own)
+
+
+def _following(message: MessageReceived, inbound: dict[str, frozenset[UUID]]) -> tuple[UUID, ...]:
+    """Whom the sender put in copy, which makes them watchers. A machine or a forged sender invites nobody."""
+    if message.automatic or message.spoofed:
+        return ()
+    return tuple(p for p in _addressed(message, inbound) if p != message.sender.person_id)
 
 
 def _not_yet(incoming: Incoming, kind: str, identity: str) -> NotYet:

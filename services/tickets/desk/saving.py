@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from services.tickets.domain import snapshot
-from services.tickets.domain.ticket import Work
-from services.tickets.store import audit, messages, tickets
+from services.tickets.domain.work import Work
+from services.tickets.store import audit, messages, tickets, transfers
 from shared import timers
 from shared.contracts.ticket import TicketState
 from shared.db import Tx
@@ -15,7 +16,7 @@ from shared.envelope import Emit, Received
 
 Cause = Received[Any] | None
 FILL = "fill"
-"""Kind of the timer that gives out a queue's backlog; its key is `<tenant>/<queue>`."""
+"""Kind of the timer that gives out a queue's backlog; its payload names the queue."""
 
 
 async def save(
@@ -26,19 +27,24 @@ async def save(
     The tickets are locked already. Call it once per transaction, when everything about them is decided.
     """
     changed = [work for work in works if work.changed]
+    told = [work for work in changed if work.told]
     new = [work for work in changed if work.stored is None]
     old = [work for work in changed if work.stored is not None]
-    older = await messages.newest_references(tx, [w.ticket.id for w in old], snapshot.MAX_REFERENCES)
-    states = {work.ticket.id: snapshot.publish(work, older.get(work.ticket.id, ())) for work in changed}
+    older = await messages.newest_references(
+        tx, [w.ticket.id for w in told if w.stored is not None], snapshot.MAX_REFERENCES
+    )
+    states = {work.ticket.id: snapshot.publish(work, older.get(work.ticket.id, ())) for work in told}
     await tickets.insert(tx, new)
-    await tickets.update(tx, old)
+    await tickets.update(tx, [work for work in old if work.whole])
+    await tickets.update_derived(tx, [work for work in old if not work.whole])
     for work in old:
         if work.stored is not None and work.stored.watcher_ids != work.ticket.watcher_ids:
             await tickets.replace_watchers(tx, work.ticket)
     await messages.insert(tx, changed)
+    await transfers.save(tx, [(work, *one) for work in changed for one in work.transfers])
     await audit.insert(tx, changed)
     await _timers(tx, changed)
-    return [emit(work, states[work.ticket.id]) for work in changed]
+    return [emit(work, states[work.ticket.id]) for work in told]
 
 
 async def _timers(tx: Tx, works: Sequence[Work]) -> None:
@@ -56,9 +62,18 @@ async def _timers(tx: Tx, works: Sequence[Work]) -> None:
     ]
     queues: set[tuple[str, str]] = set()
     for work in works:
-        if work.frees_an_agent or work.joins_a_backlog:
+        if work.joins_a_backlog:
             queues.add((work.ticket.tenant_id, work.ticket.queue))
+        if work.stored is not None and work.frees_an_agent:
+            # Also the queue it left: whoever had it serves that one.
+            queues |= {(work.ticket.tenant_id, queue) for queue in (work.ticket.queue, work.stored.queue)}
     armed += [fill_timer(tx, tenant, queue) for tenant, queue in sorted(queues)]
+    held = {
+        (work.ticket.tenant_id, work.ticket.queue, _whole_second(work.ticket.held_until))
+        for work in works
+        if work.stored is None and work.ticket.held_until is not None
+    }
+    armed += [_held_timer(*one) for one in sorted(held)]
     if armed:
         await timers.arm(tx, armed)
     cancelled: dict[str, list[str]] = {}
@@ -71,4 +86,16 @@ async def _timers(tx: Tx, works: Sequence[Work]) -> None:
 
 def fill_timer(tx: Tx, tenant_id: str, queue: str) -> timers.Timer:
     """Have the backlog of a queue given out right after the commit."""
-    return timers.Timer(kind=FILL, key=f"{tenant_id}/{queue}", tenant_id=tenant_id, due_at=tx.instant)
+    return timers.Timer(
+        kind=FILL, key=f"{tenant_id}/{queue}", tenant_id=tenant_id, due_at=tx.instant, payload={"queue": queue}
+    )
+
+
+def _held_timer(tenant_id: str, queue: str, second: datetime) -> timers.Timer:
+    """Have a queue looked at once triage has had its time; one look for all tickets of that second."""
+    key = f"{tenant_id}/{queue}@{int(second.timestamp())}"
+    return timers.Timer(kind=FILL, key=key, tenant_id=tenant_id, due_at=second, payload={"queue": queue})
+
+
+def _whole_second(at: datetime) -> datetime:
+    return at.replace(microsecond=0) + timedelta(seconds=1 if at.microsecond else 0)

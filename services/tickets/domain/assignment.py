@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from services.tickets.domain import audit, ledger, workflow
-from services.tickets.domain.ticket import Act, Ticket, Timer, Work
+from services.tickets.domain import audit, hands, ledger, transfer, workflow
+from services.tickets.domain.ticket import Ticket
+from services.tickets.domain.work import Act, Timer, Work
 from services.tickets.domain.workflow import Machine
+from shared.contracts.decision import TransferState
 from shared.contracts.pack import Trigger
 from shared.contracts.ticket import Actor, ActorKind, LedgerKind, TicketAssigned
 
@@ -130,7 +132,8 @@ def apply(
     """Give the ticket to `choice`, or to nobody; the input is counted by the caller.
 
     Triggers `assigned`, so that a new ticket opens. With `untouched_minutes` a timer takes the ticket back when the
-    new owner does nothing with it.
+    new owner does nothing with it. A person's choice is remembered: no rule gives the ticket to somebody else because
+    its queue changed. An open handover ends, since its giver does not have the ticket any more.
     """
     before = work.ticket
     person = choice.person_id if choice else None
@@ -138,7 +141,14 @@ def apply(
         assignee_id=person,
         team_id=choice.team_id if choice else before.team_id,
         assigned_at=act.at if choice else None,
+        held_until=None,
     )
+    if choice is not None and act.actor != DESK:
+        hands.remember(work, [hands.ASSIGNEE], act.at)
+    else:
+        hands.forget(work, hands.ASSIGNEE)
+    if person != before.assignee_id:
+        transfer.close(work, TransferState.CANCELLED, act)
     if person != before.assignee_id:
         ledger.write(work, LedgerKind.ASSIGNEE, str(person) if person else "", act.at)
     if choice and untouched_minutes:

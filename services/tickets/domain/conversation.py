@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 from services.tickets.domain import assignment, ledger, workflow
-from services.tickets.domain.ticket import MAX_PARTICIPANTS, Act, Ticket, Work, clean_text, joined
+from services.tickets.domain.ticket import MAX_PARTICIPANTS, MAX_WATCHERS, Ticket, clean_text, joined
+from services.tickets.domain.work import Act, Work
 from services.tickets.domain.workflow import Machine
 from shared.contracts.message import MessageReceived
 from shared.contracts.pack import Trigger
@@ -17,6 +19,10 @@ from shared.contracts.ticket import (
     TicketMessageAdded,
     Visibility,
 )
+
+
+MAX_COPIED = 20
+"""Watchers one message may bring in: a mailing list's worth of people is no circle of readers."""
 
 
 def received(message: MessageReceived, author_kind: AuthorKind, at: datetime) -> TicketMessage:
@@ -90,6 +96,16 @@ def add(
         move = workflow.automatic(machine, work.ticket, trigger)
         if move is not None:
             workflow.apply(work, machine, move, act)
+
+
+def follow(work: Work, people: Sequence[UUID]) -> None:
+    """Make those a message brought in watchers: at most so many per message, nobody twice, nobody who owns it."""
+    ticket = work.ticket
+    known = {ticket.requester_id, ticket.assignee_id, *ticket.watcher_ids}
+    fresh = tuple(person for person in dict.fromkeys(people) if person not in known)
+    room = min(MAX_COPIED, MAX_WATCHERS - len(ticket.watcher_ids))
+    if fresh and room > 0:
+        work.change(watcher_ids=(*ticket.watcher_ids, *fresh[:room]))
 
 
 def takes_replies(ticket: Ticket, machine: Machine) -> bool:

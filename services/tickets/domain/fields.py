@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.tickets.domain import assignment, audit, ledger
+from services.tickets.domain import assignment, audit, hands, ledger
 from services.tickets.domain.policy import Pack
-from services.tickets.domain.ticket import MAX_SUBJECT, MAX_WATCHERS, Act, Work, clean_tags, clean_text
+from services.tickets.domain.ticket import MAX_SUBJECT, MAX_WATCHERS, clean_tags, clean_text
+from services.tickets.domain.work import Act, Work
+from shared.contracts.decision import Impact, Urgency
 from shared.contracts.ticket import Change, LedgerKind, TicketUpdated
 
 MAX_FIELDS_BYTES = 8_000
@@ -55,6 +57,7 @@ def patch(work: Work, pack: Pack, wanted: Mapping[str, JsonValue], queues: froze
         work.change(**change.values)
         if change.ledger is not None:
             ledger.write(work, change.ledger[0], change.ledger[1], act.at)
+    hands.remember(work, _names(sets), act.at)
     if act.actor.id == str(work.ticket.assignee_id):
         assignment.touched(work)
     work.record("updated", act, {field: (c.old, c.new) for field, c in sets.items()})
@@ -68,6 +71,16 @@ def patch(work: Work, pack: Pack, wanted: Mapping[str, JsonValue], queues: froze
         )
     )
     return []
+
+
+def _names(sets: Mapping[str, _Set]) -> Iterator[str]:
+    """The fields that were set, as decisions name them; each of the tenant's own by itself."""
+    for field, change in sets.items():
+        if field != "fields":
+            yield field
+        elif isinstance(change.old, dict) and isinstance(change.new, dict):
+            names = change.old.keys() | change.new.keys()
+            yield from (f"fields.{name}" for name in sorted(names) if change.old.get(name) != change.new.get(name))
 
 
 def _one(work: Work, pack: Pack, field: str, value: JsonValue, queues: frozenset[str]) -> _Set | Wrong:
@@ -91,6 +104,11 @@ def _one(work: Work, pack: Pack, field: str, value: JsonValue, queues: frozenset
             kinds = {"product": LedgerKind.PRODUCT, "tier": LedgerKind.TIER}
             told = (kinds[field], text or "") if field in kinds else None
             return _Set({field: text}, getattr(ticket, field), text, told)
+        case (("impact" | "urgency"), (str() | None)):
+            known = [one.value for one in (Impact if field == "impact" else Urgency)]
+            if value is not None and value not in known:
+                return Wrong(field, f"one of {', '.join(known)}")
+            return _Set({field: value}, getattr(ticket, field), value)
         case "tags", list():
             if not all(isinstance(tag, str) for tag in value):
                 return Wrong(field, "a list of texts")

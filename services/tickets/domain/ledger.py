@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from services.tickets.domain.ticket import Ticket, Work
+from services.tickets.domain.ticket import Ticket
+from services.tickets.domain.work import Work
 from shared.contracts.pack import StateCategory
 from shared.contracts.ticket import LedgerEntry, LedgerKind, SealedCycle
 

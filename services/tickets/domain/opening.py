@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.tickets.domain import audit, ledger, workflow
+from services.tickets.domain import audit, conversation, hands, ledger, links, workflow
 from services.tickets.domain.policy import Pack
-from services.tickets.domain.ticket import (
-    MAX_PARTICIPANTS,
-    MAX_SUBJECT,
-    Act,
-    Ticket,
-    Work,
-    clean_tags,
-    clean_text,
-    joined,
-)
+from services.tickets.domain.ticket import MAX_PARTICIPANTS, MAX_SUBJECT, Ticket, clean_tags, clean_text, joined
+from services.tickets.domain.work import Act, Work
 from shared.contracts import ids
 from shared.contracts.directory import PersonChanged
 from shared.contracts.message import Hints, MessageReceived
-from shared.contracts.pack import Trigger
+from shared.contracts.pack import Strategy, Trigger
 from shared.contracts.ticket import TicketCreated, TicketMessage
 
 KEPT_HINTS = ("environment", "version", "error_code")
@@ -38,6 +31,8 @@ class Chosen:
 
     queue: str | None = None
     watcher_ids: tuple[UUID, ...] = ()
+    by_hand: tuple[str, ...] = ()
+    """Fields that triage leaves as they are."""
 
 
 def open_ticket(
@@ -49,11 +44,15 @@ def open_ticket(
     number: str,
     requester: PersonChanged | None,
     addressed: tuple[UUID, ...] = (),
-    follows_id: UUID | None = None,
+    following: tuple[UUID, ...] = (),
+    follows: Ticket | None = None,
     awaited_parent_id: UUID | None = None,
     chosen: Chosen | None = None,
 ) -> Work:
-    """The ticket that `message` opens, at version 1, with its fact. Its id follows from the message's."""
+    """The ticket that `message` opens, at version 1, with its fact. Its id follows from the message's.
+
+    Where tickets are given out by rule and nobody chose a queue, it is held for a moment: triage may name another one.
+    """
     hints = message.hints
     chosen = chosen or Chosen()
     priority = pack.priority(hints.priority)
@@ -85,10 +84,16 @@ def open_ticket(
         message_count=1,
         watcher_ids=chosen.watcher_ids,
         participant_ids=joined((requester_id,), addressed, MAX_PARTICIPANTS),
-        follows_id=follows_id,
+        follows_id=follows.id if follows is not None else None,
         awaited_parent_id=awaited_parent_id,
+        held_until=_held(pack, chosen, act.at),
     )
     work = Work(ticket, messages=[first])
+    conversation.follow(work, following)
+    if follows is not None:
+        links.follow(work, follows)
+    if chosen.by_hand:
+        hands.remember(work, chosen.by_hand, act.at)
     ledger.open_ticket(work, act.at, message.received_at, automatic=message.automatic)
     workflow.arm_timer(work, pack.machine, act.at)
     values: dict[str, audit.Values] = {
@@ -97,8 +102,8 @@ def open_ticket(
         "subject": (None, ticket.subject),
         "message": (None, str(message.message_id)),
     }
-    if follows_id is not None:
-        values["follows"] = (None, str(follows_id))
+    if follows is not None:
+        values["follows"] = (None, str(follows.id))
     work.record("created", act, values)
     work.facts.append(
         TicketCreated(
@@ -116,6 +121,13 @@ def open_ticket(
         if move is not None:
             workflow.apply(work, pack.machine, move, act)
     return work
+
+
+def _held(pack: Pack, chosen: Chosen, at: datetime) -> datetime | None:
+    seconds = pack.assignment.wait_for_triage_seconds
+    if not seconds or chosen.queue is not None or pack.assignment.strategy is Strategy.MANUAL:
+        return None
+    return at + timedelta(seconds=seconds)
 
 
 _EMPTY = Hints()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.tickets.domain.ticket import Ticket, Work
+from services.tickets.domain.ticket import Ticket
+from services.tickets.domain.work import Work
 from shared.contracts.ticket import MessageRef, TicketMessage, TicketState
 
 MAX_BYTES = 64_000
 """A little under 64 kB of JSON."""
 MAX_REFERENCES = 100
 # Measured sizes of one part in JSON, rounded up: below the sum nothing is serialised just to be counted.
-_REFERENCE, _ENTRY, _REST = 190, 120, 16_000
+_REFERENCE, _ENTRY, _LINK, _WATCHER, _REST = 190, 120, 170, 80, 12_000
+_FIELDS, _DERIVED = 12_000, 6_000
+"""What a ticket's own fields and what others say of it take at most."""
 
 
 def reference(message: TicketMessage) -> MessageRef:
@@ -29,12 +32,19 @@ def publish(work: Work, older: Sequence[MessageRef] = ()) -> TicketState:
     work.ticket = work.ticket.but(revision=work.ticket.revision + 1)
     references = (*older, *(reference(message) for message in work.messages))[-MAX_REFERENCES:]
     state = of(work.ticket, references)
-    if len(references) * _REFERENCE + len(state.ledger) * _ENTRY + _REST < MAX_BYTES and not work.ticket.fields:
+    if _at_most(work.ticket, references) < MAX_BYTES:
         return state
     while references and len(state.to_bytes()) > MAX_BYTES:
         references = references[len(references) // 4 + 1 :]
         state = of(work.ticket, references)
     return state
+
+
+def _at_most(ticket: Ticket, references: Sequence[MessageRef]) -> int:
+    """A size in bytes that the snapshot cannot exceed."""
+    parts = len(references) * _REFERENCE + len(ticket.ledger) * _ENTRY + len(ticket.links) * _LINK
+    parts += len(ticket.watcher_ids) * _WATCHER + _REST
+    return parts + (_FIELDS if ticket.fields else 0) + (_DERIVED if ticket.derived else 0)
 
 
 def of(ticket: Ticket, references: Sequence[MessageRef]) -> TicketState:
@@ -53,5 +63,6 @@ def of(ticket: Ticket, references: Sequence[MessageRef]) -> TicketState:
         message_count=ticket.message_count,
         watcher_ids=ticket.watcher_ids,
         merged_into=ticket.merged_into,
+        links=ticket.links,
         derived=dict(ticket.derived),
     )

@@ -7,7 +7,7 @@ joined.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -22,6 +22,8 @@ class Join:
     ticket_id: UUID
     evidence: str
     """`token`, `parent` or `number`."""
+    merged: bool = False
+    """The evidence leads to a ticket that was merged into this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +48,14 @@ Threaded = Join | Open | Wait
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What is known of tickets when the message is looked at; the functions answer None for what is not there.
+    """What is known of tickets when the message is looked at.
 
-    Tickets come with merges already followed.
+    A ticket comes as a chain: itself, the one it was merged into, and so on to the one that goes on; empty for none.
     """
 
-    ticket: Callable[[UUID], Ticket | None]
-    of_message: Callable[[UUID], Ticket | None]
-    of_number: Callable[[str, str], Ticket | None]
+    ticket: Callable[[UUID], Sequence[Ticket]]
+    of_message: Callable[[UUID], Sequence[Ticket]]
+    of_number: Callable[[str, str], Sequence[Ticket]]
     """By tenant and number."""
     overdue: Callable[[UUID], bool]
     """Whether that parent has been waited for long enough."""
@@ -66,37 +68,42 @@ class Seen:
 def thread(message: MessageReceived, seen: Seen) -> Threaded:
     """Where the message goes."""
     if message.token_ticket_id is not None:
-        ticket = _own(message, seen.ticket(message.token_ticket_id))
-        if ticket is not None and _may_use_token(message, ticket, seen):
-            return _join(message, ticket, "token", seen)
+        chain = _own(message, seen.ticket(message.token_ticket_id))
+        if chain and _may_use_token(message, chain, seen):
+            return _join(message, chain, "token", seen)
     awaited: UUID | None = None
     if message.parent == Parent.KNOWN and message.parent_message_id is not None:
-        ticket = _own(message, seen.of_message(message.parent_message_id))
-        if ticket is not None:
-            return _join(message, ticket, "parent", seen)
+        chain = _own(message, seen.of_message(message.parent_message_id))
+        if chain:
+            return _join(message, chain, "parent", seen)
         if not seen.overdue(message.parent_message_id):
             return Wait(message.parent_message_id)
         awaited = message.parent_message_id
     if message.ticket_number and not message.spoofed:
-        ticket = _own(message, seen.of_number(message.tenant_id, message.ticket_number))
-        if ticket is not None and ticket.participates(message.sender.person_id):
-            return _join(message, ticket, "number", seen)
+        chain = _own(message, seen.of_number(message.tenant_id, message.ticket_number))
+        if _participates(message, chain):
+            return _join(message, chain, "number", seen)
     return Open(awaited_parent_id=awaited)
 
 
-def _may_use_token(message: MessageReceived, ticket: Ticket, seen: Seen) -> bool:
+def _may_use_token(message: MessageReceived, chain: Sequence[Ticket], seen: Seen) -> bool:
     """Those who take part, and agents who answer a notification of ours from their own mailbox."""
-    sender = message.sender.person_id
-    return ticket.participates(sender) or (not message.spoofed and seen.ours(sender))
+    return _participates(message, chain) or (not message.spoofed and seen.ours(message.sender.person_id))
 
 
-def _own(message: MessageReceived, ticket: Ticket | None) -> Ticket | None:
-    return ticket if ticket is not None and ticket.tenant_id == message.tenant_id else None
+def _participates(message: MessageReceived, chain: Sequence[Ticket]) -> bool:
+    """In any of them: whoever took part in a merged ticket was written to about that one."""
+    return any(ticket.participates(message.sender.person_id) for ticket in chain)
 
 
-def _join(message: MessageReceived, ticket: Ticket, evidence: str, seen: Seen) -> Threaded:
+def _own(message: MessageReceived, chain: Sequence[Ticket]) -> Sequence[Ticket]:
+    return chain if chain and chain[-1].tenant_id == message.tenant_id else ()
+
+
+def _join(message: MessageReceived, chain: Sequence[Ticket], evidence: str, seen: Seen) -> Threaded:
+    ticket = chain[-1]
     # Automatic mail changes no state, so it may be kept with a closed ticket; as a ticket of its own it would be noise,
     # and so would the news that a closed matter is over.
     if message.automatic or message.resolves or seen.takes_replies(ticket):
-        return Join(ticket.id, evidence)
+        return Join(ticket.id, evidence, merged=len(chain) > 1)
     return Open(follows_id=ticket.id)

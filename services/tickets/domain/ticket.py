@@ -1,7 +1,4 @@
-"""The ticket as a value, and one ticket being changed in one transaction.
-
-Invariant: what changes a ticket goes through `Work`, which numbers versions, collects facts and seals audit entries.
-"""
+"""The ticket as a value. What changes one goes through `services.tickets.domain.work`."""
 
 from __future__ import annotations
 
@@ -18,12 +15,10 @@ from pydantic import JsonValue
 from services.tickets.domain import audit
 from shared.contracts.pack import StateCategory
 from shared.contracts.ticket import (
-    Actor,
     LedgerEntry,
+    Link,
     PriorityLevel,
     SealedCycle,
-    TicketEvent,
-    TicketMessage,
     TicketSummary,
 )
 
@@ -32,6 +27,9 @@ MAX_SUBJECT = 500
 MAX_TAGS = 30
 MAX_TAG = 40
 MAX_WATCHERS = 100
+MAX_LINKS = 50
+MAX_DISMISSED = 200
+"""Dismissed suggestions remembered; beyond this the oldest may be suggested again."""
 MAX_PARTICIPANTS = 500
 """The oldest beyond this are forgotten; the requester, who comes first, never is."""
 
@@ -43,6 +41,21 @@ ACTIVE = (StateCategory.NEW, StateCategory.OPEN, StateCategory.PENDING)
 
 Waiting for the requester counts too: the answer must not push an agent over capacity.
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """A handover between two agents (seed 000 §5.3): asked for, and not yet answered while a ticket holds it."""
+
+    id: UUID
+    from_id: UUID | None
+    """The owner when it was asked for; None when it was nobody's."""
+    to_id: UUID
+    asked_by: str
+    """The actor's id."""
+    note: str | None
+    asked_at: datetime
+    expires_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +86,10 @@ class Ticket:
     product: str | None = None
     tier: str | None = None
     tags: tuple[str, ...] = ()
+    impact: str | None = None
+    urgency: str | None = None
+    eta_at: datetime | None = None
+    """When triage expects it to be solved."""
     fields: Mapping[str, JsonValue] = field(default_factory=dict)
     created_at: datetime
     updated_at: datetime
@@ -103,7 +120,23 @@ class Ticket:
     awaited_parent_id: UUID | None = None
     """A parent message that had not come when the ticket was opened; linked when it does."""
     merged_into: UUID | None = None
+    """The ticket that goes on in its place; itself merged, perhaps. Then nothing changes this one but unmerging."""
+    merged_at: datetime | None = None
+    links: tuple[Link, ...] = ()
+    """Duplicates, suggested or confirmed, and the ticket it follows."""
+    dismissed_ids: tuple[UUID, ...] = ()
+    """Tickets that a person said are no duplicates; the newest last."""
+    transfer: Transfer | None = None
+    held_until: datetime | None = None
+    """Given to nobody before this instant, unless triage speaks first."""
+    set_by: Mapping[str, str] = field(default_factory=dict)
+    """Fields that a person set, and when: no decision touches them. `assignee` is one, `fields.<name>` are others."""
+    decided: Mapping[str, JsonValue] = field(default_factory=dict)
+    """By kind of decision: the version the newest applied one saw, and the ids of the last few."""
     derived: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What others say of the ticket."""
+    heard: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Which of their events said it, so that an older one that comes late changes nothing; not published."""
     audit_count: int = 0
     audit_head: bytes = audit.GENESIS
 
@@ -124,6 +157,11 @@ class Ticket:
     def closed(self) -> bool:
         """Whether it is finished for good."""
         return self.category == StateCategory.CLOSED
+
+    @property
+    def held(self) -> bool:
+        """Whether triage is waited for before somebody gets it."""
+        return self.held_until is not None
 
     def participates(self, person_id: UUID) -> bool:
         """Whether that person belongs to the conversation."""
@@ -154,6 +192,9 @@ class Ticket:
             product=self.product,
             tier=self.tier,
             tags=self.tags,
+            impact=self.impact,
+            urgency=self.urgency,
+            eta_at=self.eta_at,
             watcher_ids=self.watcher_ids,
             created_at=self.created_at,
             updated_at=self.updated_at,
@@ -162,117 +203,6 @@ class Ticket:
 
 _TOLD = frozenset(TicketSummary.model_fields) | {"rank", "id"}
 """Fields that a summary shows: while none of them changes, `but` keeps the one that was made."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timer:
-    """Due work of one ticket: what, and when."""
-
-    kind: str
-    due_at: datetime
-    payload: Mapping[str, JsonValue] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Act:
-    """Who does something, at which instant (the transaction's), and where randomness comes from."""
-
-    actor: Actor
-    at: datetime
-    draw: audit.Draw
-
-
-@dataclass(slots=True)
-class Work:
-    """One ticket being changed in one transaction: its newest value and what must be stored and told."""
-
-    ticket: Ticket
-    stored: Ticket | None = None
-    """The ticket as the database has it; None for a new one."""
-    messages: list[TicketMessage] = field(default_factory=list)
-    facts: list[TicketEvent] = field(default_factory=list)
-    records: list[audit.Recorded] = field(default_factory=list)
-    """Audit entries."""
-    archived: list[LedgerEntry] = field(default_factory=list)
-    """Ledger entries that leave the row: sealed, or pushed out of the window."""
-    arm: dict[str, Timer] = field(default_factory=dict)
-    cancel: set[str] = field(default_factory=set)
-    """Kinds of timers."""
-
-    @classmethod
-    def on(cls, ticket: Ticket) -> Work:
-        """Begin to change a ticket that was read under its lock."""
-        return cls(ticket, stored=ticket)
-
-    @property
-    def changed(self) -> bool:
-        """Whether anything must be stored."""
-        return self.ticket is not self.stored
-
-    @property
-    def frees_an_agent(self) -> bool:
-        """Whether somebody's load falls with this change."""
-        before = self.stored
-        if before is None or before.assignee_id is None or not before.active:
-            return False
-        return not self.ticket.active or self.ticket.assignee_id != before.assignee_id
-
-    @property
-    def joins_a_backlog(self) -> bool:
-        """Whether a ticket that was there already waits for an owner from now on, or in another queue."""
-        before, now = self.stored, self.ticket
-        if before is None or not now.active or now.assignee_id is not None:
-            return False
-        return before.assignee_id is not None or not before.active or before.queue != now.queue
-
-    def begin(self, at: datetime) -> datetime:
-        """Count one input of a transaction that began at `at`; the instant of everything that follows from it.
-
-        That is `at`, unless a transaction that began later has changed the ticket first: then it is that one's, so
-        that the ledger never goes back in time.
-        """
-        at = max(at, self.ticket.updated_at)
-        self.ticket = self.ticket.but(version=self.ticket.version + 1, updated_at=at)
-        return at
-
-    def act(self, actor: Actor, draw: audit.Draw) -> Act:
-        """Somebody acting on this ticket within the input that has begun."""
-        return Act(actor, self.ticket.updated_at, draw)
-
-    def change(self, **values: Any) -> None:
-        """Give fields new values."""
-        self.ticket = self.ticket.but(**values)
-
-    def timer(self, timer: Timer) -> None:
-        """Arm a timer of this ticket; a later call for the same kind wins."""
-        self.cancel.discard(timer.kind)
-        self.arm[timer.kind] = timer
-
-    def no_timer(self, kind: str) -> None:
-        """Cancel the ticket's timer of that kind."""
-        self.arm.pop(kind, None)
-        self.cancel.add(kind)
-
-    def record(self, action: str, act: Act, values: Mapping[str, audit.Values]) -> None:
-        """Append one audit entry."""
-        entry = audit.append(
-            tenant_id=self.ticket.tenant_id,
-            ticket_id=self.ticket.id,
-            number=self.ticket.audit_count + 1,
-            previous=self.ticket.audit_head,
-            actor=act.actor,
-            action=action,
-            at=act.at,
-            values=values,
-            draw=act.draw,
-        )
-        self.records.append(entry)
-        self.ticket = self.ticket.but(audit_count=entry.entry.number, audit_head=entry.entry.hash)
-
-    def take_facts(self) -> list[TicketEvent]:
-        """The facts so far, to be published with the cause at hand."""
-        facts, self.facts = self.facts, []
-        return facts
 
 
 def clean_text(text: str, limit: int) -> str:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from services.tickets.domain import audit, ledger
-from services.tickets.domain.ticket import Act, Ticket, Timer, Work
+from services.tickets.domain import audit, ledger, transfer
+from services.tickets.domain.ticket import Ticket
+from services.tickets.domain.work import Act, Timer, Work
+from shared.contracts.decision import TransferState
 from shared.contracts.directory import Role
 from shared.contracts.pack import Guard, State, Transition, Trigger, Workflow
 from shared.contracts.ticket import TicketStatusChanged
@@ -161,6 +163,8 @@ def apply(work: Work, machine: Machine, move: Move, act: Act, given: Given = NOT
     else:
         ledger.status(work, move.state.category, act.at)
     arm_timer(work, machine, act.at)
+    if not work.ticket.active:
+        transfer.close(work, TransferState.CANCELLED, act)
     values: dict[str, audit.Values] = {name: (None, value) for name, value in told.items() if value}
     work.record("status_changed", act, {"status": (before.status, move.state.name), **values})
     work.facts.append(

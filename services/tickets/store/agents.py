@@ -53,15 +53,16 @@ async def serving(tx: Tx, queues: Sequence[tuple[str, str]]) -> list[Serving]:
 
 
 async def backlog(tx: Tx, queues: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Which of these (tenant, queue) pairs have an unassigned active ticket."""
+    """Which of these (tenant, queue) pairs have an active ticket that waits for an owner, and no longer for triage."""
     rows = await tx.fetch(
         """
         SELECT w.tenant_id, w.queue FROM unnest($1::text[], $2::text[]) AS w (tenant_id, queue)
         WHERE EXISTS (SELECT FROM ticket t WHERE t.tenant_id = w.tenant_id AND t.queue = w.queue AND t.active
-                      AND t.assignee_id IS NULL)
+                      AND t.assignee_id IS NULL AND (t.held_until IS NULL OR t.held_until <= $3))
         """,
         [tenant for tenant, _ in queues],
         [queue for _, queue in queues],
+        tx.instant,
     )
     return {(row["tenant_id"], row["queue"]) for row in rows}
 
@@ -115,6 +116,16 @@ async def queues(database: Database | Tx, tenant_id: str) -> frozenset[str]:
         "SELECT DISTINCT unnest(queues) AS queue FROM team WHERE tenant_id = $1 AND active", tenant_id
     )
     return frozenset(row["queue"] for row in rows)
+
+
+async def queues_of_tenants(tx: Tx, tenants: Sequence[str]) -> dict[str, frozenset[str]]:
+    """Queues that a team serves, by tenant."""
+    rows = await tx.fetch(
+        "SELECT tenant_id, array_agg(DISTINCT queue) AS queues FROM team, unnest(queues) AS queue"
+        " WHERE tenant_id = ANY ($1::text[]) AND active GROUP BY tenant_id",
+        list(tenants),
+    )
+    return {row["tenant_id"]: frozenset(row["queues"]) for row in rows}
 
 
 async def starving(tx: Tx, limit: int) -> list[tuple[str, str]]:

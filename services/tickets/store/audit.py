@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from services.tickets.domain.audit import Commitments, Entry, Opening, Openings
-from services.tickets.domain.ticket import Work
+from services.tickets.domain.work import Work
 from services.tickets.store.rows import from_json, to_json
 from shared.db import Database, Tx
 

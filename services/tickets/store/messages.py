@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from services.tickets.domain.ticket import Work
+from services.tickets.domain.work import Work
 from services.tickets.store.rows import from_json, to_json
 from shared.contracts.message import Attachment, Body
 from shared.contracts.ticket import LedgerEntry, MessageRef, TicketMessage

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import orjson
 
-from services.tickets.domain.ticket import Ticket
-from shared.contracts.ticket import LedgerEntry, SealedCycle
+from services.tickets.domain.ticket import Ticket, Transfer
+from shared.contracts.ticket import LedgerEntry, Link, SealedCycle
 from shared.db import Record
 
 COLUMNS: tuple[tuple[str, str], ...] = (
@@ -33,6 +34,9 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("product", "text"),
     ("tier", "text"),
     ("tags", "text[]"),
+    ("impact", "text"),
+    ("urgency", "text"),
+    ("eta_at", "timestamptz"),
     ("fields", "jsonb"),
     ("created_at", "timestamptz"),
     ("updated_at", "timestamptz"),
@@ -54,7 +58,15 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("follows_id", "uuid"),
     ("awaited_parent_id", "uuid"),
     ("merged_into", "uuid"),
+    ("merged_at", "timestamptz"),
+    ("links", "jsonb"),
+    ("dismissed_ids", "uuid[]"),
+    ("transfer", "jsonb"),
+    ("held_until", "timestamptz"),
+    ("set_by", "jsonb"),
+    ("decided", "jsonb"),
     ("derived", "jsonb"),
+    ("heard", "jsonb"),
     ("audit_count", "integer"),
     ("audit_head", "bytea"),
     ("active", "boolean"),
@@ -64,6 +76,8 @@ IMMUTABLE = frozenset({"id", "tenant_id", "number", "requester_id", "channel", "
 """Columns that no update touches."""
 SELECTED = ", ".join(f"ticket.{name}" for name in NAMES if name != "active")
 
+_OBJECTS = ("fields", "set_by", "decided", "derived", "heard")
+"""Columns with a JSON object, most of them empty."""
 _EMPTY_OBJECT, _EMPTY_LIST = "{}", "[]"
 
 
@@ -90,6 +104,9 @@ def to_row(ticket: Ticket) -> tuple[object, ...]:
         ticket.product,
         ticket.tier,
         ticket.tags,
+        ticket.impact,
+        ticket.urgency,
+        ticket.eta_at,
         to_json(ticket.fields) if ticket.fields else _EMPTY_OBJECT,
         ticket.created_at,
         ticket.updated_at,
@@ -111,11 +128,30 @@ def to_row(ticket: Ticket) -> tuple[object, ...]:
         ticket.follows_id,
         ticket.awaited_parent_id,
         ticket.merged_into,
-        to_json(ticket.derived) if ticket.derived else _EMPTY_OBJECT,
+        ticket.merged_at,
+        _links(ticket.links) if ticket.links else _EMPTY_LIST,
+        ticket.dismissed_ids,
+        None if ticket.transfer is None else to_json(asdict(ticket.transfer)),
+        ticket.held_until,
+        to_json(ticket.set_by) if ticket.set_by else _EMPTY_OBJECT,
+        to_json(ticket.decided) if ticket.decided else _EMPTY_OBJECT,
+        *derived_columns(ticket),
         ticket.audit_count,
         ticket.audit_head,
         ticket.active,
     )
+
+
+def derived_columns(ticket: Ticket) -> tuple[str, str]:
+    """The values of `derived` and `heard`."""
+    return (
+        to_json(ticket.derived) if ticket.derived else _EMPTY_OBJECT,
+        to_json(ticket.heard) if ticket.heard else _EMPTY_OBJECT,
+    )
+
+
+def _links(links: tuple[Link, ...]) -> str:
+    return to_json([(link.kind, link.ticket_id, link.number, link.suggested, link.score) for link in links])
 
 
 def to_ticket(row: Record) -> Ticket:
@@ -124,14 +160,34 @@ def to_ticket(row: Record) -> Ticket:
     values["tags"] = tuple(row["tags"])
     values["watcher_ids"] = tuple(row["watcher_ids"])
     values["participant_ids"] = tuple(row["participant_ids"])
-    values["fields"] = from_json(row["fields"])
-    values["derived"] = from_json(row["derived"])
+    values["dismissed_ids"] = tuple(row["dismissed_ids"])
+    for name in _OBJECTS:
+        text = row[name]
+        values[name] = {} if text == _EMPTY_OBJECT else from_json(text)
+    if row["transfer"] is not None:
+        values["transfer"] = _transfer(from_json(row["transfer"]))
+    values["links"] = tuple(
+        Link(kind=kind, ticket_id=UUID(other), number=number, suggested=suggested, score=score)
+        for kind, other, number, suggested, score in from_json(row["links"])
+    )
     values["ledger"] = tuple(
         LedgerEntry(number=number, at=datetime.fromisoformat(at), kind=kind, value=value)
         for number, at, kind, value in from_json(row["ledger"])
     )
     values["sealed"] = tuple(SealedCycle.model_validate(seal) for seal in from_json(row["sealed"]))
     return Ticket(**values)
+
+
+def _transfer(kept: dict[str, Any]) -> Transfer:
+    return Transfer(
+        id=UUID(kept["id"]),
+        from_id=UUID(kept["from_id"]) if kept["from_id"] else None,
+        to_id=UUID(kept["to_id"]),
+        asked_by=kept["asked_by"],
+        note=kept["note"],
+        asked_at=datetime.fromisoformat(kept["asked_at"]),
+        expires_at=datetime.fromisoformat(kept["expires_at"]),
+    )
 
 
 def to_json(value: object) -> str:

@@ -8,8 +8,18 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from services.tickets.domain.ticket import Ticket, Work
-from services.tickets.store.rows import COLUMNS, IMMUTABLE, NAMES, SELECTED, array, to_row, to_ticket
+from services.tickets.domain.ticket import Ticket
+from services.tickets.domain.work import Work
+from services.tickets.store.rows import (
+    COLUMNS,
+    IMMUTABLE,
+    NAMES,
+    SELECTED,
+    array,
+    derived_columns,
+    to_row,
+    to_ticket,
+)
 from shared.auth.permissions import TicketScope
 from shared.db import Database, Tx
 
@@ -35,8 +45,16 @@ async def lock(tx: Tx, ticket_ids: Iterable[UUID]) -> dict[UUID, Ticket]:
     return {row["id"]: to_ticket(row) for row in rows}
 
 
+async def glance(tx: Tx, ticket_ids: Sequence[UUID]) -> dict[UUID, Ticket]:
+    """Tickets as they are just now, without a lock; those that exist."""
+    rows = await tx.fetch(f"SELECT {SELECTED} FROM ticket WHERE id = ANY ($1::uuid[])", list(ticket_ids))  # noqa: S608 - constants only
+    return {row["id"]: to_ticket(row) for row in rows}
+
+
 async def lock_waiting(tx: Tx, tenant_id: str, queues: Sequence[str], limit: int) -> list[Ticket]:
     """The most urgent unassigned tickets of each queue, locked; those that others hold just now are left out.
+
+    So are those for which triage is waited for.
 
     Never waits, so it may follow other locks.
     """
@@ -46,6 +64,7 @@ async def lock_waiting(tx: Tx, tenant_id: str, queues: Sequence[str], limit: int
             SELECT backlog.id FROM unnest($2::text[]) AS wanted (queue) CROSS JOIN LATERAL (
                 SELECT t.id FROM ticket t
                 WHERE t.tenant_id = $1 AND t.queue = wanted.queue AND t.active AND t.assignee_id IS NULL
+                AND (t.held_until IS NULL OR t.held_until <= $4)
                 ORDER BY t.rank, t.created_at, t.id LIMIT $3
             ) backlog
         ) AND ticket.active AND ticket.assignee_id IS NULL
@@ -54,6 +73,7 @@ async def lock_waiting(tx: Tx, tenant_id: str, queues: Sequence[str], limit: int
         tenant_id,
         list(queues),
         limit,
+        tx.instant,
     )
     return [to_ticket(row) for row in rows]
 
@@ -98,6 +118,31 @@ async def update(tx: Tx, works: Sequence[Work]) -> None:
     ]
     tag = await tx.execute(
         _UPDATE, [w.ticket.id for w in works], [w.stored.version if w.stored else 0 for w in works], *columns
+    )
+    if (found := int(tag.split()[-1])) != len(works):
+        raise LostUpdateError(len(works), found)
+
+
+async def update_derived(tx: Tx, works: Sequence[Work]) -> None:
+    """Tickets of which only was said or remembered something: the few columns that may differ.
+
+    Raises LostUpdateError as `update` does.
+    """
+    if not works:
+        return
+    columns = [derived_columns(work.ticket) for work in works]
+    tag = await tx.execute(
+        "UPDATE ticket SET revision = changed.revision, derived = changed.derived, heard = changed.heard,"
+        " held_until = changed.held_until"
+        " FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::jsonb[], $5::jsonb[], $6::timestamptz[])"
+        " AS changed (id, version, revision, derived, heard, held_until)"
+        " WHERE ticket.id = changed.id AND ticket.version = changed.version",
+        [work.ticket.id for work in works],
+        [work.ticket.version for work in works],
+        [work.ticket.revision for work in works],
+        [derived for derived, _ in columns],
+        [heard for _, heard in columns],
+        [work.ticket.held_until for work in works],
     )
     if (found := int(tag.split()[-1])) != len(works):
         raise LostUpdateError(len(works), found)

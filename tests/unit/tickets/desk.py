@@ -13,7 +13,7 @@ import yaml
 from services.tickets.domain import opening
 from services.tickets.domain.conversation import received
 from services.tickets.domain.policy import Pack
-from services.tickets.domain.ticket import Act, Work
+from services.tickets.domain.work import Act, Work
 from services.tickets.domain.workflow import Machine
 from shared.contracts import ids
 from shared.contracts.message import Body, MessageReceived, Participant

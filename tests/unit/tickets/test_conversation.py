@@ -9,7 +9,7 @@ import pytest
 
 from services.tickets.domain import assignment, conversation
 from services.tickets.domain.assignment import UNTOUCHED_TIMER, Choice
-from services.tickets.domain.ticket import Work
+from services.tickets.domain.work import Work
 from shared.contracts import ids
 from shared.contracts.message import Body
 from shared.contracts.ticket import AuthorKind, LedgerKind, TicketMessage, TicketMessageAdded, Visibility

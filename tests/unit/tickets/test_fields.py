@@ -9,7 +9,8 @@ import pytest
 from services.tickets.domain import assignment, fields
 from services.tickets.domain.assignment import UNTOUCHED_TIMER, Choice
 from services.tickets.domain.fields import MAX_FIELDS_BYTES, Wrong
-from services.tickets.domain.ticket import MAX_WATCHERS, Work
+from services.tickets.domain.ticket import MAX_WATCHERS
+from services.tickets.domain.work import Work
 from shared.contracts.ticket import LedgerKind, TicketUpdated
 from tests.unit.tickets.desk import PACK, act, agent_id, opened, person
 

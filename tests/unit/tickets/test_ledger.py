@@ -8,7 +8,8 @@ from uuid import UUID
 import pytest
 
 from services.tickets.domain import ledger, snapshot
-from services.tickets.domain.ticket import MAX_TAG, MAX_TAGS, Ticket, Timer, Work, clean_tags, clean_text, joined
+from services.tickets.domain.ticket import MAX_TAG, MAX_TAGS, Ticket, clean_tags, clean_text, joined
+from services.tickets.domain.work import Timer, Work
 from shared.contracts.message import Hints
 from shared.contracts.pack import StateCategory
 from shared.contracts.ticket import LedgerKind

@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from services.tickets.domain import assignment, audit, conversation, fields, ledger, snapshot, workflow
 from services.tickets.domain.assignment import Choice
-from services.tickets.domain.ticket import Work, joined
+from services.tickets.domain.ticket import joined
+from services.tickets.domain.work import Work
 from services.tickets.domain.workflow import Given, Move, Mover
 from shared.contracts.ticket import AuthorKind, LedgerEntry, LedgerKind, TicketMessage, Visibility
 from tests.support.dose import examples
