@@ -9,6 +9,8 @@ from typing import Any, cast
 
 from services.tickets import api
 from services.tickets.api.desk import Desk
+from services.tickets.desk.deciding import Deciding
+from services.tickets.desk.hearing import Hearing
 from services.tickets.desk.intake import Intake
 from services.tickets.desk.known import Known
 from services.tickets.desk.numbers import Numbers
@@ -16,16 +18,27 @@ from services.tickets.desk.watermark import WatermarkBeat
 from services.tickets.handlers import Handlers, on_reference_changed
 from services.tickets.settings import Settings
 from services.tickets.timers import Fired
-from shared.auth import Authenticator, ReplicaCredentials
+from shared.auth import Authenticator, ReplicaCredentials, survey_token
 from shared.bus import Bus, Route
 from shared.contracts.event import Topic
 from shared.contracts.manifest import (
     CREDENTIAL_CHANGED,
+    ESCALATION_ACKNOWLEDGED,
+    ESCALATION_ENDED,
+    ESCALATION_STARTED,
+    ESCALATION_STEPPED,
     MESSAGE_RECEIVED,
+    NOTIFICATION_FAILED,
     PERSON_CHANGED,
     POLICY_PUBLISHED,
+    SLA_BREACHED,
+    SLA_CHANGED,
+    SLA_MET,
+    SLA_WARNING,
     TEAM_CHANGED,
     TENANT_CHANGED,
+    TICKET_DUPLICATES_FOUND,
+    TICKET_TRIAGED,
 )
 from shared.db import Database
 from shared.http import Cursor, idempotency
@@ -36,7 +49,17 @@ from shared.service import Service
 from shared.settings import master_key
 from shared.timers import Timers
 
-ROUTES: tuple[Route[Any], ...] = (Route(MESSAGE_RECEIVED, cast("Any", Handlers.on_message_received)),)
+ROUTES: tuple[Route[Any], ...] = (
+    Route(MESSAGE_RECEIVED, cast("Any", Handlers.on_message_received)),
+    Route(TICKET_TRIAGED, cast("Any", Handlers.on_ticket_triaged)),
+    Route(TICKET_DUPLICATES_FOUND, cast("Any", Handlers.on_ticket_duplicates_found)),
+    *(Route(topic, cast("Any", Handlers.on_sla)) for topic in (SLA_WARNING, SLA_BREACHED, SLA_MET, SLA_CHANGED)),
+    *(
+        Route(topic, cast("Any", Handlers.on_escalation))
+        for topic in (ESCALATION_STARTED, ESCALATION_STEPPED, ESCALATION_ACKNOWLEDGED, ESCALATION_ENDED)
+    ),
+    Route(NOTIFICATION_FAILED, cast("Any", Handlers.on_notification_failed)),
+)
 """Topic → method of `Handlers`, bound when the service is built."""
 REPLICATED: tuple[Topic, ...] = (TENANT_CHANGED, PERSON_CHANGED, TEAM_CHANGED, CREDENTIAL_CHANGED, POLICY_PUBLISHED)
 """Each is waited for under the first word of its name: `NotYet(…, "policy", "acme/workflow")`."""
@@ -61,7 +84,7 @@ async def build(settings: Settings) -> Service:
     known, numbers = Known(replica), Numbers(database)
     patience = timedelta(minutes=settings.parent_minutes)
     intake = Intake(known, numbers, os.urandom, patience)
-    handlers = Handlers(intake)
+    handlers = Handlers(intake, Deciding(known, os.urandom), Hearing(known, os.urandom))
     bus = Bus(
         settings,
         database,
@@ -80,6 +103,7 @@ async def build(settings: Settings) -> Service:
         wake=relay.wake,
         cursor=Cursor(master),
         draw=os.urandom,
+        survey_key=survey_token.key_of(master),
     )
     app = api.build(settings, desk, Authenticator(ReplicaCredentials(replica)))
     return Service(

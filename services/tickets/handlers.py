@@ -1,4 +1,4 @@
-"""What arrives on Kafka: messages in, reference data kept as assignment needs it."""
+"""What arrives on Kafka: messages, decisions, news of others; reference data kept as assignment needs it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from services.tickets.desk.batch import Incoming
+from services.tickets.desk.deciding import Deciding
+from services.tickets.desk.hearing import Hearing
 from services.tickets.desk.intake import Intake
 from services.tickets.desk.saving import fill_timer
 from services.tickets.store import agents
 from shared import timers
+from shared.contracts.decision import TicketDuplicatesFound, TicketTriaged
 from shared.contracts.directory import PersonChanged, TeamChanged
+from shared.contracts.escalation import EscalationEvent
 from shared.contracts.manifest import PERSON_CHANGED, TEAM_CHANGED
 from shared.contracts.message import MessageReceived
+from shared.contracts.notification import NotificationFailed
+from shared.contracts.sla import SlaEvent
 from shared.db import Tx
 from shared.envelope import Answer, Received, Tombstone
 from shared.replica import Change
@@ -21,12 +27,36 @@ from shared.replica import Change
 class Handlers:
     """The handlers of one service."""
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, deciding: Deciding, hearing: Hearing) -> None:
         self._intake = intake
+        self._deciding = deciding
+        self._hearing = hearing
 
     async def on_message_received(self, tx: Tx, batch: Sequence[Received[MessageReceived]]) -> Sequence[Answer]:
         """Create or continue a ticket for each message."""
         return await self._intake.receive(tx, [Incoming(message=one.event, cause=one) for one in batch])
+
+    async def on_ticket_triaged(self, tx: Tx, batch: Sequence[Received[TicketTriaged]]) -> Sequence[Answer]:
+        """Apply what triage decided, and give out what waited for it."""
+        return await self._deciding.triaged(tx, batch)
+
+    async def on_ticket_duplicates_found(
+        self, tx: Tx, batch: Sequence[Received[TicketDuplicatesFound]]
+    ) -> Sequence[Answer]:
+        """Suggest duplicates."""
+        return await self._deciding.duplicates_found(tx, batch)
+
+    async def on_sla(self, tx: Tx, batch: Sequence[Received[SlaEvent]]) -> Sequence[Answer]:
+        """Show what sla says of a ticket's clocks; every topic of sla's."""
+        return await self._hearing.sla(tx, batch)
+
+    async def on_escalation(self, tx: Tx, batch: Sequence[Received[EscalationEvent]]) -> Sequence[Answer]:
+        """Show how a ticket's escalation stands, and move the ticket with it; every topic of escalation's."""
+        return await self._hearing.escalation(tx, batch)
+
+    async def on_notification_failed(self, tx: Tx, batch: Sequence[Received[NotificationFailed]]) -> Sequence[Answer]:
+        """Count what could not be delivered."""
+        return await self._hearing.notification_failed(tx, batch)
 
 
 async def on_reference_changed(tx: Tx, changes: Sequence[Change]) -> None:

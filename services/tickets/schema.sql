@@ -46,6 +46,15 @@ CREATE TABLE ledger_archive (
 );
 COMMENT ON TABLE ledger_archive IS 'append-only: what a clock has read does not change';
 
+CREATE TABLE merge (
+    ticket_id uuid NOT NULL,
+    tenant_id text NOT NULL,
+    into_id uuid NOT NULL,
+    at timestamp with time zone NOT NULL,
+    watcher_ids uuid[] NOT NULL DEFAULT '{}'::uuid[],
+    CONSTRAINT merge_pkey PRIMARY KEY (ticket_id)
+);
+
 CREATE TABLE message (
     message_id uuid NOT NULL,
     tenant_id text NOT NULL,
@@ -70,6 +79,19 @@ CREATE TABLE number_block (
     next bigint NOT NULL,
     CONSTRAINT number_block_pkey PRIMARY KEY (tenant_id, year)
 ) WITH (fillfactor=50);
+
+CREATE TABLE rating (
+    ticket_id uuid NOT NULL,
+    cycle integer NOT NULL,
+    person_id uuid NOT NULL,
+    tenant_id text NOT NULL,
+    score smallint NOT NULL,
+    comment text,
+    rated_at timestamp with time zone NOT NULL,
+    changed_at timestamp with time zone NOT NULL,
+    CONSTRAINT rating_pkey PRIMARY KEY (ticket_id, cycle, person_id),
+    CONSTRAINT rating_score_check CHECK (((score >= 1) AND (score <= 5)))
+);
 
 CREATE TABLE team (
     team_id uuid NOT NULL,
@@ -127,6 +149,17 @@ CREATE TABLE ticket (
     audit_count integer NOT NULL,
     audit_head bytea NOT NULL,
     active boolean NOT NULL,
+    impact text,
+    urgency text,
+    eta_at timestamp with time zone,
+    merged_at timestamp with time zone,
+    links jsonb NOT NULL DEFAULT '[]'::jsonb,
+    dismissed_ids uuid[] NOT NULL DEFAULT '{}'::uuid[],
+    transfer jsonb,
+    held_until timestamp with time zone,
+    set_by jsonb NOT NULL DEFAULT '{}'::jsonb,
+    decided jsonb NOT NULL DEFAULT '{}'::jsonb,
+    heard jsonb NOT NULL DEFAULT '{}'::jsonb,
     CONSTRAINT ticket_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_analyze_scale_factor=0.02, autovacuum_vacuum_scale_factor=0.02, fillfactor=80);
 CREATE INDEX ticket_assignee ON ticket USING btree (tenant_id, assignee_id, updated_at, id) WHERE (assignee_id IS NOT NULL);
@@ -136,6 +169,7 @@ CREATE INDEX ticket_category ON ticket USING btree (tenant_id, category, rank, c
 CREATE INDEX ticket_created ON ticket USING btree (tenant_id, created_at, id);
 CREATE INDEX ticket_export ON ticket USING btree (tenant_id, id);
 CREATE INDEX ticket_load ON ticket USING btree (tenant_id, assignee_id) WHERE (active AND (assignee_id IS NOT NULL));
+CREATE INDEX ticket_merged ON ticket USING btree (merged_into) WHERE (merged_into IS NOT NULL);
 CREATE UNIQUE INDEX ticket_number ON ticket USING btree (tenant_id, number);
 CREATE INDEX ticket_queue ON ticket USING btree (tenant_id, queue, updated_at, id);
 CREATE INDEX ticket_rank ON ticket USING btree (tenant_id, rank, created_at, id);
@@ -151,3 +185,20 @@ CREATE TABLE ticket_watcher (
     CONSTRAINT ticket_watcher_pkey PRIMARY KEY (ticket_id, person_id)
 );
 CREATE INDEX ticket_watcher_person ON ticket_watcher USING btree (tenant_id, person_id, ticket_id);
+
+CREATE TABLE transfer (
+    id uuid NOT NULL,
+    tenant_id text NOT NULL,
+    ticket_id uuid NOT NULL,
+    state text NOT NULL,
+    from_id uuid,
+    to_id uuid NOT NULL,
+    asked_by text NOT NULL,
+    note text,
+    asked_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    changed_at timestamp with time zone NOT NULL,
+    CONSTRAINT transfer_pkey PRIMARY KEY (id)
+);
+CREATE INDEX transfer_ticket ON transfer USING btree (ticket_id, asked_at, id);
+CREATE INDEX transfer_to ON transfer USING btree (tenant_id, to_id, asked_at, id) WHERE (state = 'requested'::text);

@@ -13,13 +13,15 @@ from services.tickets.desk import assigning
 from services.tickets.desk.intake import PARENT
 from services.tickets.desk.known import Known
 from services.tickets.desk.saving import FILL, fill_timer, save
-from services.tickets.domain import assignment, audit, workflow
+from services.tickets.domain import assignment, audit, transfer, workflow
 from services.tickets.domain.assignment import DESK, UNTOUCHED_TIMER
 from services.tickets.domain.policy import Pack
+from services.tickets.domain.transfer import TRANSFER_TIMER
 from services.tickets.domain.work import Work
 from services.tickets.domain.workflow import TRANSITION_TIMER
 from services.tickets.store import agents, tickets
 from shared import timers, waiting
+from shared.contracts.decision import TransferState
 from shared.db import Database, Tx
 from shared.envelope import Emit
 from shared.timers import Handler, Timer
@@ -45,6 +47,7 @@ class Fired:
             FILL: self.on_fill,
             UNTOUCHED_TIMER: self.on_untouched,
             TRANSITION_TIMER: self.on_transition,
+            TRANSFER_TIMER: self.on_transfer,
             SWEEP: self.on_sweep,
         }
 
@@ -85,20 +88,29 @@ class Fired:
             return []
         moved = await assigning.elsewhere(tx, works, packs, self._draw)
         gone = {work.ticket.id for work in moved}
-        again = [work for work in works if work.ticket.id not in gone]
-        await timers.arm(tx, [self._once_more(tx, work, packs[work.ticket.tenant_id]) for work in again])
-        return await _saved(tx, moved)
+        told = {UUID(timer.key) for timer in due if timer.payload.get("told")}
+        kept = [work for work in works if work.ticket.id not in gone]
+        for work in kept:
+            if work.ticket.id not in told:
+                # Once per owner: nobody learns anything from hearing it every half hour of a night.
+                work.begin(tx.instant)
+                assignment.kept(work, work.act(DESK, self._draw))
+        await timers.arm(tx, [_once_more(tx, work, packs[work.ticket.tenant_id]) for work in kept])
+        return await _saved(tx, works)
 
-    @staticmethod
-    def _once_more(tx: Tx, work: Work, pack: Pack) -> Timer:
-        minutes = pack.assignment.untouched_minutes or 30
-        return Timer(
-            kind=UNTOUCHED_TIMER,
-            key=str(work.ticket.id),
-            tenant_id=work.ticket.tenant_id,
-            due_at=tx.instant + timedelta(minutes=minutes),
-            payload={"assignee_id": str(work.ticket.assignee_id)},
-        )
+    async def on_transfer(self, tx: Tx, due: Sequence[Timer]) -> Sequence[Emit]:
+        """Let handovers lapse that nobody answered."""
+        locked = await tickets.lock(tx, [UUID(timer.key) for timer in due])
+        works = []
+        for timer in due:
+            ticket = locked.get(UUID(timer.key))
+            if ticket is None or not transfer.lapsed(ticket, str(timer.payload.get("transfer_id")), tx.instant):
+                continue
+            work = Work.on(ticket)
+            work.begin(tx.instant)
+            transfer.close(work, TransferState.EXPIRED, work.act(DESK, self._draw))
+            works.append(work)
+        return await _saved(tx, works)
 
     async def on_transition(self, tx: Tx, due: Sequence[Timer]) -> Sequence[Emit]:
         """Make the workflow's timed transitions of tickets that have stayed in their state."""
@@ -135,6 +147,17 @@ class Fired:
     async def _packs(self, tx: Tx, tenants: Sequence[str]) -> dict[str, Pack]:
         found = await self._known.packs(sorted(set(tenants)), tx)
         return {tenant: pack for tenant, pack in found.items() if isinstance(pack, Pack)}
+
+
+def _once_more(tx: Tx, work: Work, pack: Pack) -> Timer:
+    minutes = pack.assignment.untouched_minutes or 30
+    return Timer(
+        kind=UNTOUCHED_TIMER,
+        key=str(work.ticket.id),
+        tenant_id=work.ticket.tenant_id,
+        due_at=tx.instant + timedelta(minutes=minutes),
+        payload={"assignee_id": str(work.ticket.assignee_id), "told": True},
+    )
 
 
 async def _saved(tx: Tx, works: Sequence[Work]) -> list[Emit]:

@@ -278,7 +278,7 @@ PAGE_RESPONSE = Topic(
 NOTIFICATION_DELIVERED = Topic(
     name="notification.delivered",
     owner="notify",
-    consumers=("ingest", "tickets"),
+    consumers=("ingest",),
     events=(NotificationDelivered,),
     summary="A delivery was handed off.",
 )

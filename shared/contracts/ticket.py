@@ -166,7 +166,8 @@ class TicketAssigned(TicketEvent):
     team_id: UUID | None = None
     queue: str
     reason: str
-    """`least_loaded`, `manual`, `untouched`, `queue_changed`, `requeued`, …"""
+    """`least_loaded`, `manual`, `untouched`, `queue_changed`, `requeued`, `transfer`, …;
+    `nobody_else`: an owner who left it untouched keeps it, since nobody else has room."""
     load: int | None = None
     """The new assignee's active tickets with this one."""
     capacity: int | None = None

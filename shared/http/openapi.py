@@ -18,6 +18,7 @@ _DESCRIPTIONS: dict[int, str] = {
     404: "It does not exist, or the caller may not see it.",
     408: "The body came too slowly.",
     409: "Not possible in the present state; `type` names why.",
+    410: "It is over, and does not come back.",
     412: "If-Match names another version than the present one.",
     413: "The body is too large.",
     415: "The body is not JSON, or compressed.",
@@ -30,6 +31,7 @@ _DESCRIPTIONS: dict[int, str] = {
 _HEADERS: dict[int, tuple[str, ...]] = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 _METHODS = frozenset({"get", "put", "post", "patch", "delete"})
 _MARK = "x-deskwire-problem"
+_PAGE = "text/html"
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -83,7 +85,12 @@ def _complete(path: str, operation: dict[str, Any]) -> set[int]:
             found.add(409)
     found |= {int(status) for status, response in responses.items() if _is_ours(status, response)}
     for status in found:
-        responses[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
+        own = responses.get(str(status), {}).get("content", {})
+        if _PAGE in own:
+            # A page for people says it in its own words; programs get the problem.
+            own[MEDIA_TYPE] = {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}
+        else:
+            responses[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
     operation["responses"] = dict(sorted(responses.items()))
     return found
 

@@ -77,7 +77,7 @@ def routes(desk: Desk) -> Router:
             incoming = Incoming(
                 message=message,
                 actor=actor(principal),
-                chosen=Chosen(queue=new.queue, watcher_ids=tuple(dict.fromkeys(new.watcher_ids))),
+                chosen=_chosen(principal, new),
                 correlation=correlation(request),
                 traceparent=traceparent(request),
             )
@@ -89,7 +89,7 @@ def routes(desk: Desk) -> Router:
             if ticket is None:
                 raise AssertionError("the ticket was just stored")
             headers = {"ETag": etag(ticket.version), "Location": f"/v1/tickets/{ticket_id}"}
-            answer = to_json(view(ticket))
+            answer = to_json(view(ticket, principal))
             if idempotency_key is not None:
                 await idempotency.store(
                     tx, principal.tenant_id, idempotency_key, print_, status=201, body=answer, headers=headers
@@ -140,6 +140,15 @@ def _check_choices(principal: Principal, new: NewTicket) -> None:
     if new.queue is not None or new.watcher_ids or new.channel not in ("api", "web"):
         needed = Permission.TICKET_UPDATE.value
         raise Problem(403, "forbidden", "Not allowed", f"queue, watcher_ids and channel need the permission {needed}.")
+
+
+def _chosen(principal: Principal, new: NewTicket) -> Chosen:
+    """What the caller sets. An agent's word on priority and the like stands; a customer's is a hint to triage."""
+    by_hand: tuple[str, ...] = ()
+    if allows(principal, Permission.TICKET_UPDATE) and principal.person_id is not None:
+        given = {"queue": new.queue, "priority": new.priority, "product": new.product, "language": new.language}
+        by_hand = tuple(name for name, value in given.items() if value)
+    return Chosen(queue=new.queue, watcher_ids=tuple(dict.fromkeys(new.watcher_ids)), by_hand=by_hand)
 
 
 def _hints(new: NewTicket) -> Hints:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -45,6 +45,8 @@ class Desk:
     """Tells the relay that something was committed."""
     cursor: Cursor
     draw: audit.Draw
+    survey_key: bytes
+    """Opens the tokens of surveys."""
 
     async def pack(self, tenant: str, tx: Tx | None = None) -> Pack:
         """The tenant's pack. Raises 503 while a section has not arrived."""
@@ -132,31 +134,57 @@ async def change(
     """
 
     async def once(tx: Tx) -> Response:
-        print_ = fingerprint(request, principal)
-        if key is not None:
-            stored = await idempotency.begin(tx, principal.tenant_id, key, print_)
-            if stored is not None:
-                return stored.response()
         found = await visible(tx, principal, ticket, permission, lock=True)
         if version is not None and version != found.version:
             raise stale()
         if found.merged_into is not None:
-            raise conflict("ticket-merged", "Ticket merged", f"It was merged into {found.merged_into}.")
+            raise await merged(tx, found)
         act = Act(actor(principal), tx.instant, desk.draw)
         done = Change(tx, await desk.pack(principal.tenant_id, tx), Work.on(found), act, principal)
         await decide(done)
-        emits = [_emit(fact, request) for fact in done.work.take_facts()]
-        emits += await save(tx, [done.work], lambda _, state: _emit(state, request))
-        await outbox.add(tx, emits)
-        body = to_json(done.body if done.body is not None else answer(done))
-        headers = {"ETag": etag(done.work.ticket.version)}
-        if key is not None:
-            await idempotency.store(
-                tx, principal.tenant_id, key, print_, status=done.status, body=body, headers=headers
-            )
-        return Response(body, done.status, headers, "application/json")
+        await publish(tx, request, [done.work])
+        body = done.body if done.body is not None else answer(done)
+        return Response(to_json(body), done.status, {"ETag": etag(done.work.ticket.version)}, "application/json")
 
-    return await transact(desk, once)
+    return await transact(desk, lambda tx: once_per_key(tx, request, principal, key, once))
+
+
+async def merged(tx: Tx, ticket: Ticket) -> Problem:
+    """The refusal to change a ticket that goes on in another one, which it names."""
+    target = await tickets.find(tx, TicketScope(ticket.tenant_id, all_tickets=True), ticket.merged_into or ticket.id)
+    name = target.number if target is not None else str(ticket.merged_into)
+    return conflict("ticket-merged", "Ticket merged", f"It was merged into {name}; change that one.")
+
+
+async def publish(tx: Tx, request: Request, works: Sequence[Work]) -> None:
+    """Store what changed and put its facts and states into the outbox, as caused by the request."""
+    emits = [_emit(fact, request) for work in works for fact in work.take_facts()]
+    emits += await save(tx, works, lambda _, state: _emit(state, request))
+    await outbox.add(tx, emits)
+
+
+async def once_per_key(
+    tx: Tx, request: Request, principal: Principal, key: str | None, once: Callable[[Tx], Awaitable[Response]]
+) -> Response:
+    """Run `once`; a retry with the same Idempotency-Key gets the first answer."""
+    if key is None:
+        return await once(tx)
+    print_ = fingerprint(request, principal)
+    stored = await idempotency.begin(tx, principal.tenant_id, key, print_)
+    if stored is not None:
+        return stored.response()
+    response = await once(tx)
+    headers = {name: response.headers[name] for name in ("ETag", "Location") if name in response.headers}
+    await idempotency.store(
+        tx,
+        principal.tenant_id,
+        key,
+        print_,
+        status=response.status_code,
+        body=bytes(response.body),
+        headers=headers,
+    )
+    return response
 
 
 async def transact(desk: Desk, once: Callable[[Tx], Awaitable[Response]]) -> Response:

@@ -70,7 +70,7 @@ def routes(desk: Desk) -> Router:
         if len(found) > limit:
             found = found[:limit]
             following = desk.cursor.encode(principal.tenant_id, query_of(request), order.position(found[-1]))
-        body: dict[str, Any] = {"items": [view(ticket) for ticket in found], "next_cursor": following}
+        body: dict[str, Any] = {"items": [view(ticket, principal) for ticket in found], "next_cursor": following}
         return Response(to_json(body), headers=page_link(request, following), media_type="application/json")
 
     return router

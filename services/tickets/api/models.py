@@ -7,9 +7,13 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, field_validator, model_validator
 
-from services.tickets.domain.ticket import MAX_SUBJECT, MAX_TAGS, MAX_WATCHERS, Ticket
+from services.tickets.domain.rating import MAX_COMMENT, Rating
+from services.tickets.domain.ticket import MAX_SUBJECT, MAX_TAGS, MAX_WATCHERS, Ticket, Transfer
+from shared.auth import Principal, allows
+from shared.auth.permissions import Permission
+from shared.contracts.decision import TransferState
 from shared.contracts.ticket import TicketMessage
 from shared.http import SingleLine
 
@@ -108,11 +112,90 @@ class NewAssignment(Strict):
     reason: Reason | None = None
 
 
+class NewMerge(Strict):
+    """The ticket this one goes on in."""
+
+    into: Word
+    """A ticket's id or number; where that one is merged itself, the one it goes on in."""
+    reason: Reason | None = None
+    follow: bool = True
+    """Its requester and watchers follow the other ticket from now on: they are told what happens there and may read
+    it."""
+
+
+class NewUnmerge(Strict):
+    """Why a merge is taken back."""
+
+    reason: Reason | None = None
+
+
+class NewLink(Strict):
+    """Whether two tickets belong together."""
+
+    ticket: Word
+    """The other one's id or number."""
+    kind: Literal["duplicates", "relates"] = "duplicates"
+    action: Literal["confirm", "dismiss"] = "confirm"
+    """A suggestion that is dismissed never returns."""
+
+
+class NewTransfer(Strict):
+    """A request to another agent to take the ticket."""
+
+    to: UUID
+    """An agent who is available and has room."""
+    note: Reason | None = None
+
+
+class Answer(Strict):
+    """An answer to a survey."""
+
+    score: Annotated[int, Field(ge=1, le=5)]
+    """5 is the best."""
+    comment: Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_COMMENT)] | None = None
+
+    @field_validator("comment")
+    @classmethod
+    def _nothing_is_nothing(cls, value: str | None) -> str | None:
+        return value or None
+
+
 class Priority(BaseModel):
     """Rank 1 is the most urgent; the label is the tenant's own."""
 
     rank: int
     label: str
+
+
+class RatingView(BaseModel):
+    """One answer to a survey."""
+
+    cycle: int
+    person_id: UUID
+    score: int
+    """1 to 5, 5 is the best."""
+    comment: str | None = None
+    rated_at: datetime
+
+
+class TransferView(BaseModel):
+    """A handover between two agents."""
+
+    id: UUID
+    ticket_id: UUID
+    state: str
+    """`requested`, `accepted`, `declined`, `cancelled`, `expired`."""
+    from_id: UUID | None = None
+    to_id: UUID
+    note: str | None = None
+    asked_at: datetime
+    expires_at: datetime
+
+
+class TransferList(BaseModel):
+    """Handovers."""
+
+    items: list[TransferView]
 
 
 class TicketView(BaseModel):
@@ -147,6 +230,20 @@ class TicketView(BaseModel):
     follows_id: UUID | None = None
     """The ticket this one goes on from."""
     merged_into: UUID | None = None
+    impact: str | None = None
+    urgency: str | None = None
+    eta_at: datetime | None = None
+    """When triage expects it to be solved: an estimate, no promise."""
+    links: list[dict[str, JsonValue]] | None = None
+    """Duplicates, suggested or confirmed, related tickets and the one it follows; like all below for agents only."""
+    derived: dict[str, JsonValue] | None = None
+    """What sla, escalation and notify say of it."""
+    transfer: TransferView | None = None
+    """The handover that waits for its answer."""
+    set_by_people: list[str] | None = None
+    """Fields that a person set, which no decision overwrites."""
+    ratings: list[RatingView] | None = None
+    """What the requester thought, by cycle; where one ticket is read."""
 
 
 class TicketPage(BaseModel):
@@ -227,9 +324,12 @@ class AuditPage(BaseModel):
     flaws: list[dict[str, JsonValue]] | None = None
 
 
-def view(ticket: Ticket) -> dict[str, Any]:
-    """A ticket as JSON, of the shape of `TicketView`."""
-    return {
+def view(ticket: Ticket, principal: Principal) -> dict[str, Any]:
+    """A ticket as JSON, of the shape of `TicketView`, as far as the caller may see it.
+
+    Who sees only their own tickets is told nothing of other people's, which links name.
+    """
+    shown: dict[str, Any] = {
         "id": ticket.id,
         "number": ticket.number,
         "version": ticket.version,
@@ -254,6 +354,41 @@ def view(ticket: Ticket) -> dict[str, Any]:
         "watcher_ids": list(ticket.watcher_ids),
         "follows_id": ticket.follows_id,
         "merged_into": ticket.merged_into,
+        "impact": ticket.impact,
+        "urgency": ticket.urgency,
+        "eta_at": ticket.eta_at,
+    }
+    if allows(principal, Permission.TICKET_READ):
+        shown["links"] = [link.model_dump(mode="json", exclude_none=True) for link in ticket.links]
+        shown["derived"] = dict(ticket.derived)
+        shown["set_by_people"] = sorted(ticket.set_by)
+        if ticket.transfer is not None:
+            shown["transfer"] = transfer_view(ticket.id, TransferState.REQUESTED, ticket.transfer)
+    return shown
+
+
+def transfer_view(ticket_id: UUID, state: str, transfer: Transfer) -> dict[str, Any]:
+    """A handover as JSON, of the shape of `TransferView`."""
+    return {
+        "id": transfer.id,
+        "ticket_id": ticket_id,
+        "state": str(state),
+        "from_id": transfer.from_id,
+        "to_id": transfer.to_id,
+        "note": transfer.note,
+        "asked_at": transfer.asked_at,
+        "expires_at": transfer.expires_at,
+    }
+
+
+def rating_view(rating: Rating) -> dict[str, Any]:
+    """An answer to a survey as JSON, of the shape of `RatingView`."""
+    return {
+        "cycle": rating.cycle,
+        "person_id": rating.person_id,
+        "score": rating.score,
+        "comment": rating.comment,
+        "rated_at": rating.rated_at,
     }
 
 

@@ -6,9 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.tickets.api.desk import Change, Desk, change, visible
-from services.tickets.api.models import TicketPatch, TicketView, to_json, view
+from services.tickets.api.models import TicketPatch, TicketView, rating_view, to_json, view
 from services.tickets.domain import fields
-from services.tickets.store import agents
+from services.tickets.store import agents, ratings
+from shared.auth import allows
 from shared.auth.permissions import Permission
 from shared.http import CurrentPrincipal, IfMatch, Router, etag, if_none_match, not_modified, problems
 from shared.problem import FieldError, Problem
@@ -24,7 +25,10 @@ def routes(desk: Desk) -> Router:
         found = await visible(desk, principal, ticket)
         if if_none_match(request, found.version):
             return not_modified(found.version)
-        return Response(to_json(view(found)), headers={"ETag": etag(found.version)}, media_type="application/json")
+        shown = view(found, principal)
+        own = None if allows(principal, Permission.TICKET_READ) else principal.person_id
+        shown["ratings"] = [rating_view(one) for one in await ratings.of_ticket(desk.database, found, own)]
+        return Response(to_json(shown), headers={"ETag": etag(found.version)}, media_type="application/json")
 
     @router.patch("/v1/tickets/{ticket}", response_model=TicketView, responses=problems(409))
     async def patch_ticket(
@@ -47,7 +51,7 @@ def routes(desk: Desk) -> Router:
             ticket,
             permission=Permission.TICKET_UPDATE,
             decide=decide,
-            answer=lambda one: view(one.work.ticket),
+            answer=lambda one: view(one.work.ticket, principal),
             version=version,
         )
 

@@ -117,7 +117,7 @@ def routes(desk: Desk) -> Router:
 
 
 def _view(one: Change) -> dict[str, Any]:
-    return view(one.work.ticket)
+    return view(one.work.ticket, one.principal)
 
 
 def _given(request: Request) -> int | None:

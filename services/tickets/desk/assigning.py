@@ -48,8 +48,8 @@ async def settle(tx: Tx, works: Sequence[Work], packs: Mapping[str, Pack], draw:
         assignment.apply(work, packs[work.ticket.tenant_id].machine, None, "requeued", work.act(DESK, draw))
     homes = {(s.tenant_id, s.queue, s.person_id) for s in serving}
     moved = [w for w in moved if (w.ticket.tenant_id, w.ticket.queue, w.ticket.assignee_id) not in homes]
-    _give(tx, [*fresh, *requeued], ours, packs, "least_loaded", draw)
-    gone = {w.ticket.id for w in _give(tx, moved, ours, packs, "queue_changed", draw)}
+    _give(tx, [*fresh, *requeued], ours, packs, reason="least_loaded", draw=draw)
+    gone = {w.ticket.id for w in _give(tx, moved, ours, packs, reason="queue_changed", draw=draw)}
     for work in moved:
         if work.ticket.id not in gone:
             assignment.apply(work, packs[work.ticket.tenant_id].machine, None, "queue_changed", work.act(DESK, draw))
@@ -108,7 +108,7 @@ async def _lock(tx: Tx, serving: Sequence[Serving], others: Iterable[UUID] = ())
 
 
 def _give(
-    tx: Tx, works: Sequence[Work], room: _Room, packs: Mapping[str, Pack], reason: str, draw: audit.Draw
+    tx: Tx, works: Sequence[Work], room: _Room, packs: Mapping[str, Pack], *, reason: str, draw: audit.Draw
 ) -> list[Work]:
     """Distribute over locked agents, tenant by tenant; the works that got an owner, each of them an input.
 
@@ -173,7 +173,7 @@ async def fill(tx: Tx, tenant: str, queues: Sequence[str], pack: Pack, draw: aud
     if not free:
         return []
     works = [Work.on(ticket) for ticket in await tickets.lock_waiting(tx, tenant, queues, min(free, 500))]
-    return _give(tx, works, ours, {tenant: pack}, "least_loaded", draw)
+    return _give(tx, works, ours, {tenant: pack}, reason="least_loaded", draw=draw)
 
 
 async def elsewhere(tx: Tx, works: Sequence[Work], packs: Mapping[str, Pack], draw: audit.Draw) -> list[Work]:
@@ -181,7 +181,7 @@ async def elsewhere(tx: Tx, works: Sequence[Work], packs: Mapping[str, Pack], dr
     serving = await agents.serving(tx, sorted({(w.ticket.tenant_id, w.ticket.queue) for w in works}))
     room = [s for s in serving if s.load < _capacity(s.capacity, packs[s.tenant_id])]
     ours = await _lock(tx, room)
-    return _give(tx, works, ours, packs, "untouched", draw)
+    return _give(tx, works, ours, packs, reason="untouched", draw=draw)
 
 
 async def room_for(tx: Tx, tenant: str, person_id: UUID, pack: Pack, queue: str) -> tuple[Choice | None, Locked | None]:

@@ -21,7 +21,6 @@ from shared.contracts.ticket import Actor
 from shared.db import Tx
 from shared.envelope import Answer, Emit
 
-
 MAX_CHAIN = 1000
 """Merges followed one after the other; no pointers lead in a circle, and this is far beyond what people do."""
 

@@ -1,5 +1,6 @@
-"""What sla, escalation and notify say, a whole batch at once, into the derived section and, where it moves the ticket,
-through the workflow (architecture rule 3: no version rises for what is only said).
+"""What sla, escalation and notify say, a whole batch at once: shown, and where the workflow says so, acted upon.
+
+No version rises for what is only said (architecture rule 3).
 """
 
 from __future__ import annotations

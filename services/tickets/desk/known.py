@@ -12,7 +12,7 @@ from services.tickets.domain.policy import SECTIONS, Missing, Pack
 from services.tickets.domain.workflow import Machine
 from shared.contracts import ids
 from shared.contracts.directory import PersonChanged, PolicyPublished, TenantChanged
-from shared.contracts.pack import Assignment, Numbering, Priorities, Workflow
+from shared.contracts.pack import Assignment, Numbering, Priorities, Satisfaction, Workflow
 from shared.db import Tx
 from shared.explain import explain
 from shared.replica import Replica
@@ -41,6 +41,19 @@ class Known:
         """One tenant's pack, or None while a section is missing."""
         found = (await self.packs([tenant], tx))[tenant]
         return found if isinstance(found, Pack) else None
+
+    async def satisfaction(self, tenant: str, tx: Tx | None = None) -> Satisfaction | None:
+        """How a tenant's requesters are asked; None while the section has not arrived or cannot be read."""
+        event = await self._replica.get(PolicyPublished, f"{tenant}/{Satisfaction.SECTION}", tx=tx)
+        if event is None:
+            return None
+        try:
+            return Satisfaction.model_validate(event.document)
+        except ValidationError as error:
+            logger.error(
+                "section of a pack cannot be read", tenant=tenant, section="satisfaction", reason=explain(error)
+            )
+            return None
 
     def _pack(self, tenant: str, published: dict[str, PolicyPublished]) -> Pack | Missing:
         sections = []

@@ -179,6 +179,25 @@ def apply(
             workflow.apply(work, machine, move, act)
 
 
+def kept(work: Work, act: Act) -> None:
+    """The owner left the ticket untouched, and nobody else has room: it stays, and is told of."""
+    ticket = work.ticket
+    work.record("untouched", act, {"assignee": (_text(ticket.assignee_id), _text(ticket.assignee_id))})
+    work.facts.append(
+        TicketAssigned(
+            tenant_id=ticket.tenant_id,
+            ticket_id=ticket.id,
+            ticket=ticket.summary(),
+            actor=act.actor,
+            previous_assignee_id=ticket.assignee_id,
+            assignee_id=ticket.assignee_id,
+            team_id=ticket.team_id,
+            queue=ticket.queue,
+            reason="nobody_else",
+        )
+    )
+
+
 def touched(work: Work) -> None:
     """The owner did something, so the ticket is not taken away any more."""
     if work.ticket.assignee_id is not None:

@@ -20,7 +20,6 @@ from shared.contracts.ticket import (
     Visibility,
 )
 
-
 MAX_COPIED = 20
 """Watchers one message may bring in: a mailing list's worth of people is no circle of readers."""
 

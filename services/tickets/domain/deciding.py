@@ -76,7 +76,7 @@ def triaged(work: Work, pack: Pack, said: TicketTriaged, queues: frozenset[str],
             weighed.refused.append(RefusedField(field=one.name.removeprefix("fields."), reason="unchanged"))
         else:
             weighed.values.append(one)
-    _conclude(work, TRIAGE, said, weighed, act, said.reasons)
+    _conclude(work, TRIAGE, said, weighed, act, reasons=said.reasons)
 
 
 def duplicates_found(work: Work, said: TicketDuplicatesFound, others: Mapping[UUID, Ticket], act: Act) -> None:
@@ -106,7 +106,7 @@ def duplicates_found(work: Work, said: TicketDuplicatesFound, others: Mapping[UU
     old, new = _told(filter(_is_suggestion, ticket.links)), _told(filter(_is_suggestion, made))
     if old != new:
         weighed.values.append(_Value("links", {"links": made}, old, new))
-    _conclude(work, DUPLICATES, said, weighed, act, ())
+    _conclude(work, DUPLICATES, said, weighed, act)
 
 
 def bounded(links: Sequence[Link]) -> tuple[Link, ...]:
@@ -153,11 +153,11 @@ def _counts(work: Work, kind: str, said: Decision, act: Act) -> bool:
     if str(said.decision_id) in known:
         return False
     if ticket.merged_into is not None:
-        _refuse(work, kind, said, "merged", (), act)
+        _refuse(work, kind, said, act, reason="merged")
     elif ticket.closed:
-        _refuse(work, kind, said, "closed", (), act)
+        _refuse(work, kind, said, act, reason="closed")
     elif said.based_on_version < version:
-        _refuse(work, kind, said, "older_decision", (), act)
+        _refuse(work, kind, said, act, reason="older_decision")
     else:
         return True
     return False
@@ -172,10 +172,10 @@ def _decided(ticket: Ticket, kind: str) -> tuple[int, tuple[str, ...]]:
 
 
 def _conclude(
-    work: Work, kind: str, said: Decision, weighed: _Weighed, act: Act, reasons: tuple[Reason, ...]
+    work: Work, kind: str, said: Decision, weighed: _Weighed, act: Act, *, reasons: tuple[Reason, ...] = ()
 ) -> None:
     if not weighed.values:
-        _refuse(work, kind, said, "nothing_left", tuple(weighed.refused), act)
+        _refuse(work, kind, said, act, reason="nothing_left", refused=tuple(weighed.refused))
         return
     act = Act(act.actor, work.begin(act.at), act.draw)
     for one in weighed.values:
@@ -209,7 +209,7 @@ def _conclude(
 
 
 def _refuse(
-    work: Work, kind: str, said: Decision, reason: str, refused: tuple[RefusedField, ...], act: Act
+    work: Work, kind: str, said: Decision, act: Act, *, reason: str, refused: tuple[RefusedField, ...] = ()
 ) -> None:
     work.facts.append(
         TicketDecisionRefused(

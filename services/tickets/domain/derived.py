@@ -6,6 +6,7 @@ It raises no version. Their topics are read independently, so an event may come 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from pydantic import JsonValue
@@ -67,7 +68,7 @@ def sla(work: Work, said: SlaEvent, at: datetime) -> None:
 
 
 _Place = tuple[int, str, int, int]
-_RANKS = {SlaWarning: 1, SlaBreached: 2, SlaMet: 2}
+_RANKS: Mapping[type[SlaEvent], int] = {SlaWarning: 1, SlaBreached: 2, SlaMet: 2}
 _VERDICTS = frozenset(
     {SlaChangeKind.CONFIRMED, SlaChangeKind.WITHDRAWN, SlaChangeKind.VERDICT_CHANGED, SlaChangeKind.ENDED}
 )
@@ -96,7 +97,7 @@ def _judges(said: SlaEvent) -> bool:
 
 
 def _clock(said: SlaEvent, before: Values) -> Values:
-    """How a clock is shown: `state`, `due_at`, `target_minutes`, `cycle`; with a breach `breached_at`, `provisional`."""
+    """How a clock is shown: `state`, `due_at`, `target_minutes`, `cycle`; of a breach `breached_at`, `provisional`."""
     shown: Values = {"target_minutes": said.target_minutes, "cycle": said.cycle}
     if said.due_at is not None:
         shown["due_at"] = _text(said.due_at)

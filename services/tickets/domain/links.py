@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from services.tickets.domain.deciding import bounded
 from services.tickets.domain.ticket import MAX_DISMISSED, Ticket
 from services.tickets.domain.work import Act, Work
@@ -50,8 +52,8 @@ def _without(ticket: Ticket, other_id: UUID, kind: LinkKind) -> tuple[Link, ...]
 
 def _set(work: Work, made: tuple[Link, ...], act: Act) -> None:
     act = Act(act.actor, work.begin(act.at), act.draw)
-    old = [link.model_dump(mode="json", exclude_none=True) for link in work.ticket.links]
-    new = [link.model_dump(mode="json", exclude_none=True) for link in made]
+    old: JsonValue = [link.model_dump(mode="json", exclude_none=True) for link in work.ticket.links]
+    new: JsonValue = [link.model_dump(mode="json", exclude_none=True) for link in made]
     work.change(links=made)
     work.record("linked", act, {"links": (old, new)})
     work.facts.append(

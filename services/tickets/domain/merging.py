@@ -107,13 +107,19 @@ def unmergeable(source: Ticket, now: datetime) -> Refused | None:
 
 
 def unmerge(
-    source: Work, target: Work | None, target_number: str, made: Merge | None, machine: Machine, act: Act,
+    source: Work,
+    target: Work | None,
+    machine: Machine,
+    act: Act,
+    *,
+    number: str,
+    made: Merge | None,
     reason: str | None,
 ) -> None:
     """Let a ticket stand for itself again, in a new cycle; the inputs are counted by the caller.
 
     Its state is the one it had. Messages that came meanwhile stay where they are. `target` is the ticket it was merged
-    into, or None when that one is merged itself and so is not touched.
+    into, called `number`, or None when that one is merged itself and so is not touched.
     """
     before, at = source.ticket, source.ticket.updated_at
     from_id = before.merged_into
@@ -122,7 +128,7 @@ def unmerge(
     source.change(merged_into=None, merged_at=None, status_since=at)
     ledger.new_cycle(source, at)
     workflow.arm_timer(source, machine, at)
-    told = {"from": (target_number, None)} | ({"reason": (None, reason)} if reason else {})
+    told = {"from": (number, None)} | ({"reason": (None, reason)} if reason else {})
     source.record("unmerged", act, told)
     source.facts.append(
         TicketUnmerged(
@@ -131,7 +137,7 @@ def unmerge(
             ticket=source.ticket.summary(),
             actor=act.actor,
             from_id=from_id,
-            from_number=target_number,
+            from_number=number,
             reason=reason,
         )
     )

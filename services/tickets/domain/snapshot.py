@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from services.tickets.domain import audit
 from services.tickets.domain.ticket import Ticket
 from services.tickets.domain.work import Work
 from shared.contracts.ticket import MessageRef, TicketMessage, TicketState
@@ -13,8 +14,6 @@ MAX_BYTES = 64_000
 MAX_REFERENCES = 100
 # Measured sizes of one part in JSON, rounded up: below the sum nothing is serialised just to be counted.
 _REFERENCE, _ENTRY, _LINK, _WATCHER, _REST = 190, 120, 170, 80, 12_000
-_FIELDS, _DERIVED = 12_000, 6_000
-"""What a ticket's own fields and what others say of it take at most."""
 
 
 def reference(message: TicketMessage) -> MessageRef:
@@ -44,7 +43,7 @@ def _at_most(ticket: Ticket, references: Sequence[MessageRef]) -> int:
     """A size in bytes that the snapshot cannot exceed."""
     parts = len(references) * _REFERENCE + len(ticket.ledger) * _ENTRY + len(ticket.links) * _LINK
     parts += len(ticket.watcher_ids) * _WATCHER + _REST
-    return parts + (_FIELDS if ticket.fields else 0) + (_DERIVED if ticket.derived else 0)
+    return parts + sum(len(audit.canonical(value)) for value in (ticket.fields, ticket.derived) if value)
 
 
 def of(ticket: Ticket, references: Sequence[MessageRef]) -> TicketState:

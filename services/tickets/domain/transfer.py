@@ -18,7 +18,7 @@ TRANSFER_TIMER = "transfer"
 """Kind of the timer behind the expiry of a handover."""
 
 
-def ask(work: Work, transfer_id: UUID, to_id: UUID, note: str | None, act: Act, minutes: float) -> Transfer:
+def ask(work: Work, transfer_id: UUID, to_id: UUID, note: str | None, act: Act, *, minutes: float) -> Transfer:
     """Ask an agent to take the ticket; the input is counted by the caller, who has seen that none is open."""
     transfer = Transfer(
         id=transfer_id,

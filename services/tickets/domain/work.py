@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from services.tickets.domain import audit
-from services.tickets.domain.ticket import Ticket
+from services.tickets.domain.ticket import Ticket, Transfer
 from shared.contracts.decision import TransferState
 from shared.contracts.ticket import Actor, LedgerEntry, TicketEvent, TicketMessage
 

@@ -21,6 +21,8 @@ from typing_extensions import override
 
 from services.tickets import api
 from services.tickets.api.desk import Desk
+from services.tickets.desk.deciding import Deciding
+from services.tickets.desk.hearing import Hearing
 from services.tickets.desk.intake import Intake
 from services.tickets.desk.known import Known
 from services.tickets.desk.numbers import Numbers
@@ -28,7 +30,7 @@ from services.tickets.handlers import Handlers, on_reference_changed
 from services.tickets.settings import Settings
 from services.tickets.timers import Fired
 from shared import outbox
-from shared.auth import Authenticator, FixedCredentials
+from shared.auth import Authenticator, FixedCredentials, survey_token
 from shared.contracts import cloudevents, ids
 from shared.contracts.directory import PersonChanged, PolicyPublished, Role, TeamChanged, TenantChanged
 from shared.contracts.event import Event
@@ -44,7 +46,9 @@ from tests.support.api import Caller, caller, in_memory
 from tests.support.databases import ScratchDatabases
 from tests.support.engines import Engines
 
-PACK = yaml.safe_load((Path(__file__).parents[3] / "deploy" / "policies" / "default.yaml").read_text())
+PACK: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "deploy" / "policies" / "default.yaml").read_text())
+PACK["assignment"]["wait_for_triage_seconds"] = 0
+"""Most tests have no triage to wait for."""
 MASTER = bytes(range(32))
 REPLICATED = {
     "tenant": TENANT_CHANGED,
@@ -130,7 +134,7 @@ class Service:
                 document=sections.get(section, PACK[section]),
                 published_at=START,
             )
-            for section in ("workflow", "priorities", "assignment", "numbering")
+            for section in ("workflow", "priorities", "assignment", "numbering", "satisfaction")
         ]
         known = TenantChanged(
             tenant_id=tenant, version=version, name=tenant, inbound_addresses=(f"support@{tenant}.example",)
@@ -348,6 +352,7 @@ async def build(engines: Engines, databases: ScratchDatabases, url: str) -> Serv
         wake=relay.wake,
         cursor=Cursor(MASTER),
         draw=os.urandom,
+        survey_key=survey_token.key_of(MASTER),
     )
     credentials = Credentials()
     app = api.build(settings, desk, Authenticator(credentials))
@@ -357,7 +362,7 @@ async def build(engines: Engines, databases: ScratchDatabases, url: str) -> Serv
         database=database,
         replica=replica,
         intake=intake,
-        handlers=Handlers(intake),
+        handlers=Handlers(intake, Deciding(known, draw), Hearing(known, draw)),
         fired=fired,
         timers=Timers(settings, database, relay, fired.handlers(), metrics),
         numbers=numbers,

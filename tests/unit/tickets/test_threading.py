@@ -15,16 +15,24 @@ from tests.unit.tickets.desk import message, opened, person
 ONE = opened(source="one").ticket
 TWO = opened(source="two").ticket.but(number="INC-2026-000002")
 FOREIGN = opened(source="x", tenant_id="evil").ticket
+MERGED = opened(sender="vera", source="merged").ticket.but(number="INC-2026-000003", merged_into=TWO.id)
+"""Vera's, which goes on in Rita's."""
 PARENT = uuid4()
 
 
 def _seen(messages: Mapping[UUID, Ticket] | None = None, *, overdue: bool = False, takes_replies: bool = True) -> Seen:
-    tickets = {t.id: t for t in (ONE, TWO, FOREIGN)}
+    tickets = {t.id: t for t in (ONE, TWO, FOREIGN, MERGED)}
+
+    def chain(ticket: Ticket | None) -> list[Ticket]:
+        return (
+            [] if ticket is None else [ticket, *(chain(tickets.get(ticket.merged_into)) if ticket.merged_into else ())]
+        )
+
     return Seen(
-        ticket=tickets.get,
-        of_message=(messages or {}).get,
-        of_number=lambda tenant, number: next(
-            (t for t in tickets.values() if (t.tenant_id, t.number) == (tenant, number)), None
+        ticket=lambda ticket_id: chain(tickets.get(ticket_id)),
+        of_message=lambda message_id: chain((messages or {}).get(message_id)),
+        of_number=lambda tenant, number: chain(
+            next((t for t in tickets.values() if (t.tenant_id, t.number) == (tenant, number)), None)
         ),
         overdue=lambda _: overdue,
         ours=lambda who: who == person("ann"),
@@ -52,6 +60,11 @@ CASES = [
     ({"ticket_number": TWO.number, "sender": "mallory"}, {}, Open()),
     ({"ticket_number": TWO.number, "spoofed": True}, {}, Open()),
     ({"ticket_number": "INC-2026-999999"}, {}, Open()),
+    ({"token_ticket_id": MERGED.id, "sender": "vera"}, {}, Join(TWO.id, "token", merged=True)),
+    ({"token_ticket_id": MERGED.id, "sender": "mallory"}, {}, Open()),
+    ({"token_ticket_id": TWO.id, "sender": "vera"}, {}, Open()),
+    ({**KNOWN, "sender": "vera"}, {PARENT: MERGED}, Join(TWO.id, "parent", merged=True)),
+    ({"ticket_number": MERGED.number, "sender": "vera"}, {}, Join(TWO.id, "number", merged=True)),
     ({}, {}, Open()),
 ]
 
@@ -74,3 +87,5 @@ def test_a_reply_to_what_is_closed_opens_a_ticket_that_follows() -> None:
     assert decision == Open(follows_id=TWO.id)
     automatic = thread(message(source="r", automatic=True, **KNOWN), _seen({PARENT: TWO}, takes_replies=False))
     assert automatic == Join(TWO.id, "parent")
+    recovered = thread(message(source="r", resolves=True, **KNOWN), _seen({PARENT: TWO}, takes_replies=False))
+    assert recovered == Join(TWO.id, "parent")
