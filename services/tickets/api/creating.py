@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from services.tickets.api.bodies import body_of
 from services.tickets.api.desk import Desk, actor, transact
-from services.tickets.api.models import NewTicket, TicketView, to_json, view
+from services.tickets.api.models import NewTicket
+from services.tickets.api.views import TicketView, to_json, view
 from services.tickets.desk.batch import Incoming
 from services.tickets.domain.opening import Chosen
 from services.tickets.store import agents, tickets

@@ -10,7 +10,7 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.tickets.api.models import to_json
+from services.tickets.api.views import to_json
 from services.tickets.desk.intake import Intake
 from services.tickets.desk.known import Known
 from services.tickets.desk.numbers import Numbers

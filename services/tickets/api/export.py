@@ -12,7 +12,7 @@ from fastapi import Query
 from starlette.responses import StreamingResponse
 
 from services.tickets.api.desk import Desk
-from services.tickets.api.models import to_json
+from services.tickets.api.views import to_json
 from services.tickets.domain import snapshot
 from services.tickets.domain.ticket import Ticket
 from services.tickets.store import listing, messages

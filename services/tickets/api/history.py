@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.tickets.api.desk import Desk, visible
-from services.tickets.api.models import AuditPage, to_json
+from services.tickets.api.views import AuditPage, to_json
 from services.tickets.domain import audit as chain
 from services.tickets.store import audit
 from shared.auth.permissions import Permission

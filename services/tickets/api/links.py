@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.tickets.api.desk import Change, Desk, change, visible
-from services.tickets.api.models import NewLink, TicketView, view
+from services.tickets.api.models import NewLink
+from services.tickets.api.views import TicketView, view
 from services.tickets.domain import fields, links
 from services.tickets.domain.ticket import MAX_WATCHERS
 from shared.auth import Principal, allows

@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.tickets.api.desk import Desk
-from services.tickets.api.models import TicketPage, Word, to_json, view
+from services.tickets.api.models import Word
+from services.tickets.api.views import TicketPage, to_json, view
 from services.tickets.store import listing
 from shared.auth.permissions import TicketScope
 from shared.contracts.pack import StateCategory

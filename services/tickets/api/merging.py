@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.tickets.api.desk import Desk, actor, merged, once_per_key, publish, transact, visible
-from services.tickets.api.models import NewMerge, NewUnmerge, TicketView, to_json, view
+from services.tickets.api.models import NewMerge, NewUnmerge
+from services.tickets.api.views import TicketView, to_json, view
 from services.tickets.desk import assigning
 from services.tickets.domain import merging
 from services.tickets.domain.merging import Refused

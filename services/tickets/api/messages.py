@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from services.tickets.api.bodies import body_of
 from services.tickets.api.desk import Change, Desk, change, visible
-from services.tickets.api.models import MessagePage, MessageView, NewMessage, message_view, to_json
+from services.tickets.api.models import NewMessage
+from services.tickets.api.views import MessagePage, MessageView, message_view, to_json
 from services.tickets.desk import assigning
 from services.tickets.domain import conversation
 from services.tickets.store import messages

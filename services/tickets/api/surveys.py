@@ -16,7 +16,8 @@ from starlette.responses import HTMLResponse, Response
 
 from services.tickets.api import survey_page
 from services.tickets.api.desk import Desk, publish, transact
-from services.tickets.api.models import Answer, RatingView, rating_view, to_json
+from services.tickets.api.models import Answer
+from services.tickets.api.views import RatingView, rating_view, to_json
 from services.tickets.domain import rating
 from services.tickets.domain.rating import Refused
 from services.tickets.domain.ticket import Ticket

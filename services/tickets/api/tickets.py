@@ -6,7 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.tickets.api.desk import Change, Desk, change, visible
-from services.tickets.api.models import TicketPatch, TicketView, rating_view, to_json, view
+from services.tickets.api.models import TicketPatch
+from services.tickets.api.views import TicketView, rating_view, to_json, view
 from services.tickets.domain import fields
 from services.tickets.store import agents, ratings
 from shared.auth import allows

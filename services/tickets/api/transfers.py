@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.tickets.api.desk import Change, Desk, change, visible
-from services.tickets.api.models import NewTransfer, TransferList, TransferView, to_json, transfer_view
+from services.tickets.api.models import NewTransfer
+from services.tickets.api.views import TransferList, TransferView, to_json, transfer_view
 from services.tickets.desk import assigning
 from services.tickets.domain import assignment, transfer
 from services.tickets.domain.ticket import Transfer

@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.tickets.api.desk import Change, Desk, change, visible
-from services.tickets.api.models import NewAssignment, NewTransition, TicketView, Transitions, to_json, view
+from services.tickets.api.models import NewAssignment, NewTransition
+from services.tickets.api.views import TicketView, Transitions, to_json, view
 from services.tickets.desk import assigning
 from services.tickets.domain import assignment, workflow
 from services.tickets.domain.workflow import Given, Refused
