@@ -37,7 +37,7 @@ from shared.timers import Timers
 from tests.support.api import Caller, caller, in_memory
 from tests.support.databases import ScratchDatabases
 from tests.support.engines import Engines
-from tests.unit.escalation.desk import LEAD, MANAGER, people, person, policy_event, team
+from tests.unit.escalation.desk import LEAD, people, policy_event, team
 
 REPLICATED = {"tenant": TENANT_CHANGED, "person": PERSON_CHANGED, "team": TEAM_CHANGED, "policy": POLICY_PUBLISHED}
 ORDER = [route.topic.name for route in ROUTES]
@@ -186,6 +186,10 @@ class Service:
         self.credentials.added[found.credential.credential_id] = found.credential
         return found
 
+    def caller_of_lead(self) -> Caller:
+        """The team lead, who manages escalations."""
+        return self.caller(Role.TEAM_LEAD, LEAD)
+
     async def call(self, who: Caller, method: str, path: str, json: Any = None, **headers: str) -> httpx2.Response:
         """One request."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -239,4 +243,4 @@ async def service(engines: Engines, databases: ScratchDatabases) -> AsyncIterato
     await made.database.close()
 
 
-__all__ = ["LEAD", "MANAGER", "Service", "person", "received"]
+__all__ = ["Service", "received"]

@@ -67,6 +67,7 @@ class Escalations(RuleBasedStateMachine):
             for fact in one.facts:
                 self.told(one, fact)
             one.facts.clear()
+            assert one.running or all(page.state is not PageState.OPEN for page in one.pages.values())
         self.case.ids |= {one.id for one in self.case.escalations}
         self.case.escalations = [one for one in self.case.escalations if one.running]
 
