@@ -67,7 +67,7 @@ CREATE TABLE notice (
     id uuid NOT NULL,
     tenant_id text NOT NULL,
     person_id uuid NOT NULL,
-    ticket_id uuid NOT NULL,
+    ticket_id uuid,
     template text NOT NULL,
     title text NOT NULL,
     body text NOT NULL,

@@ -74,7 +74,7 @@ class NoticeView(BaseModel):
     """One line in the application."""
 
     id: UUID
-    ticket_id: UUID
+    ticket_id: UUID | None
     template: str
     title: str
     body: str

@@ -18,7 +18,7 @@ from services.notify.domain.letter import is_identifier, one_line
 from services.notify.domain.occasions import Fact
 from services.notify.domain.planning import Planned, Staff, State
 from services.notify.domain.wording import Setting, values
-from services.notify.store import deliveries, notices, pages, people, threads
+from services.notify.store import deliveries, pages, people, showing, threads
 from services.notify.store.notices import Notice
 from services.notify.store.threads import ChatReply, Entry
 from shared import tasks
@@ -71,7 +71,7 @@ class Telling:
         planned, shown = await self._shown(tx, await self._planned(tx, told, sections, cancelled), sections)
         fresh = await deliveries.insert(tx, planned)
         new = [one for one in planned if one.id in fresh]
-        await notices.insert(tx, [one for one in shown if one.id in fresh])
+        await showing.show(tx, [one for one in shown if one.id in fresh])
         await tasks.add(tx, [_task(one) for one in new if one.channel == "email" and one.state is State.WAITING])
         causes = {fact.cause_id: one for one, fact in facts}
         return [

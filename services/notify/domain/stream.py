@@ -102,6 +102,31 @@ def entry_of(event: Event, *, event_id: UUID, event_type: str, time: datetime, i
     )
 
 
+NOTICE = "notification.notice"
+"""The type under which a person's own notices are on the stream."""
+
+
+def notice_of(
+    *,
+    tenant_id: str,
+    notice_id: UUID,
+    person_id: UUID,
+    ticket_id: UUID | None,
+    at: datetime,
+    shown: Mapping[str, Any],
+) -> Entry:
+    """The entry of a notice, which only its person sees."""
+    return Entry(
+        tenant_id=tenant_id,
+        event_id=notice_id,
+        type=NOTICE,
+        time=at,
+        ticket_id=ticket_id,
+        people=(person_id,),
+        public=orjson.dumps(shown),
+    )
+
+
 def public_part(event: Event) -> Mapping[str, Any] | None:
     """What a requester or watcher may know of a fact; None for nothing."""
     if isinstance(event, TicketCreated | TicketMessageAdded):

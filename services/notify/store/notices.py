@@ -17,7 +17,8 @@ class Notice:
     id: UUID
     tenant_id: str
     person_id: UUID
-    ticket_id: UUID
+    ticket_id: UUID | None
+    """None for one that is about no ticket."""
     template: str
     title: str
     body: str

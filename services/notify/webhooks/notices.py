@@ -1,4 +1,4 @@
-"""What administrators are told of their endpoints, in the app."""
+"""What managers and administrators are told of their endpoints, in the application."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import uuid5
 
-import orjson
-
-from services.notify.domain.stream import Entry
 from services.notify.domain.webhook_endpoint import DisabledReason, Endpoint
-from services.notify.store import stream
-from shared.auth import Permission
+from services.notify.store import people, showing
+from services.notify.store.notices import Notice
+from shared.contracts.directory import Role
 from shared.db import Tx
+from shared.egress.rules import target_of
 
-DISABLED = "webhook.disabled"
+TEMPLATE = "webhook_disabled"
+_KEEPERS = (Role.MANAGER, Role.ADMIN)
+_WHY = {
+    DisabledReason.GONE: "It answered 410 Gone.",
+    DisabledReason.FAILING: "It has done nothing but fail for days.",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,18 +30,27 @@ class SwitchedOff:
 
 
 async def switched_off(tx: Tx, off: Sequence[SwitchedOff]) -> None:
-    """Show those who keep webhooks that some of theirs were switched off, and why."""
-    await stream.add(
+    """Tell those who keep webhooks that some of theirs were switched off, and why."""
+    if not off:
+        return
+    wanted = [(one.endpoint.tenant_id, role.value) for one in off for role in _KEEPERS]
+    keepers = await people.with_roles(tx, wanted)
+    await showing.show(
         tx,
         [
-            Entry(
+            Notice(
+                id=uuid5(one.endpoint.endpoint_id, f"disabled:{one.endpoint.version}:{person_id}"),
                 tenant_id=one.endpoint.tenant_id,
-                event_id=uuid5(one.endpoint.endpoint_id, f"disabled:{one.endpoint.version}"),
-                type=DISABLED,
-                time=tx.instant,
-                permission=Permission.WEBHOOK_WRITE.value,
-                data=orjson.dumps({"endpoint_id": str(one.endpoint.endpoint_id), "reason": one.reason.value}),
+                person_id=person_id,
+                ticket_id=None,
+                template=TEMPLATE,
+                title=f"The webhook to {target_of(one.endpoint.url).host} was switched off",
+                body=f"{_WHY.get(one.reason, '')} What waited for it was given up and can be replayed.".strip(),
+                urgent=False,
+                created_at=tx.instant,
             )
             for one in off
+            for role in _KEEPERS
+            for person_id in keepers.get((one.endpoint.tenant_id, role.value), ())
         ],
     )

@@ -23,7 +23,8 @@ from services.notify.desk import tail as tails
 from services.notify.desk.tail import Tail
 from services.notify.domain.stream import Entry, Position
 from services.notify.settings import Settings
-from services.notify.store import stream
+from services.notify.store import notices, showing, stream
+from services.notify.store.notices import Notice
 from shared.auth import Authenticator
 from shared.contracts.directory import Role
 from shared.db import Database
@@ -312,6 +313,36 @@ async def test_a_silent_stream_shows_signs_of_life_that_move_the_id(
 
         await eventually(moved)
         assert heard.facts == []
+
+
+async def test_a_notice_is_heard_by_its_person_alone_and_kept_for_later(desk: Desk) -> None:
+    async with (
+        desk.listening(desk.rita) as rita,
+        desk.listening(desk.wilma) as wilma,
+        desk.listening(desk.agent) as agent,
+    ):
+        notice = Notice(
+            id=uuid4(),
+            tenant_id="acme",
+            person_id=RITA,
+            ticket_id=None,
+            template="resolution",
+            title="Solved",
+            body="Off and on.",
+            urgent=False,
+            created_at=datetime.now(UTC),
+        )
+        async with desk.database.begin() as tx:
+            await showing.show(tx, [notice])
+        await eventually(lambda: _has(rita, "notification.notice"))
+        assert rita.named("notification.notice")[0]["data"]["title"] == "Solved"
+        await desk.tell(fact(created()))
+        await eventually(lambda: _has(agent, "ticket.created.v1"))
+        for heard in (wilma, agent):
+            assert not heard.named("notification.notice")
+    assert [one.id for one in await notices.page(desk.database, "acme", RITA, unread=True, before=None, limit=9)] == [
+        notice.id
+    ]
 
 
 async def test_strangers_are_refused(desk: Desk) -> None:

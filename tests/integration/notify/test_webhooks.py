@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -154,6 +155,12 @@ async def test_after_ten_attempts_it_is_given_up_told_once_listed_and_can_be_rep
 
 async def test_410_switches_the_endpoint_off_gives_up_what_waits_and_tells_its_keepers(desk: Ground, at: Sink) -> None:
     at.says("/hook", 410)
+    keeper = uuid4()
+    await desk.rows(
+        "INSERT INTO colleague (person_id, tenant_id, role, active, version) VALUES ($1, 'acme', 'manager', true, 1),"
+        " (gen_random_uuid(), 'acme', 'agent', true, 1), (gen_random_uuid(), 'other', 'admin', true, 1)",
+        keeper,
+    )
     endpoint = await desk.add(f"{at.url}/hook")
     async with working(desk.parts):
         await desk.tell(fact(created()))
@@ -163,9 +170,9 @@ async def test_410_switches_the_endpoint_off_gives_up_what_waits_and_tells_its_k
     shown = (await desk.call("GET", f"/v1/webhooks/{endpoint['endpoint_id']}")).json()
     assert (shown["active"], shown["disabled_reason"]) == (False, "gone")
     assert len(at.got) == 1
-    [notice] = await desk.rows("SELECT type, permission, data FROM stream_event")
-    assert (notice["type"], notice["permission"]) == ("webhook.disabled", "webhook.write")
-    assert endpoint["endpoint_id"] in notice["data"].decode()
+    notices = await desk.rows("SELECT person_id, ticket_id, title, body FROM notice")
+    assert [(one["person_id"], one["ticket_id"]) for one in notices] == [(keeper, None)]
+    assert notices[0]["title"] == "The webhook to 127.0.0.1 was switched off"
 
 
 async def test_what_waits_for_an_endpoint_that_is_switched_off_is_given_up_and_replayed_on_demand(
