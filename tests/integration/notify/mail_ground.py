@@ -1,0 +1,487 @@
+"""A mail server that keeps what it gets, and notify's mails at work against a scratch database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import email
+import email.policy
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import httpx2
+import yaml
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from pydantic import SecretStr
+
+from services.notify import api
+from services.notify.api import notifications, pages, preferences
+from services.notify.api.desk import Desk
+from services.notify.app import REPLICATED
+from services.notify.desk import wiring
+from services.notify.desk.reference import on_reference_changed
+from services.notify.desk.wiring import Mails
+from services.notify.settings import Settings
+from services.notify.store import deliveries
+from services.notify.store.deliveries import Delivery
+from shared.auth import Authenticator, FixedCredentials
+from shared.blobs import Blobs
+from shared.contracts import cloudevents, golden, ids
+from shared.contracts.directory import PersonChanged, PolicyPublished, Role, TeamChanged, TenantChanged
+from shared.contracts.escalation import PageRequested
+from shared.contracts.event import Event
+from shared.contracts.ticket import TicketCreated, TicketMessageAdded, TicketStatusChanged, TicketSummary
+from shared.db import Database
+from shared.envelope import Emit, NotYet, Received
+from shared.http import Cursor
+from shared.metrics import Metrics
+from shared.replica import Replica
+from shared.tasks import Tasks
+from tests.support.api import Caller, caller, in_memory
+from tests.support.databases import ScratchDatabases
+from tests.support.waiting import eventually
+
+MASTER = b"m" * 32
+PACK: dict[str, Any] = yaml.safe_load(
+    (Path(__file__).parents[3] / "deploy" / "policies" / "default.yaml").read_text().replace("{on:", '{"on":')
+)
+DOMAIN = "acme.example"
+SUPPORT = f"support@{DOMAIN}"
+MIA, ANA, LEO, WANDA = "mia@customer.example", f"ana@{DOMAIN}", f"leo@{DOMAIN}", "wanda@customer.example"
+TEAM = UUID(int=77)
+
+
+@dataclass
+class Sink:
+    """Takes every mail, unless told otherwise."""
+
+    port: int = 0
+    got: list[tuple[str, str, EmailMessage]] = field(default_factory=list)
+    """Envelope sender, recipient, mail."""
+    at_rcpt: list[str] = field(default_factory=list)
+    """Answers to RCPT, one after the other; then 250."""
+    at_data: list[str] = field(default_factory=list)
+    """Answers to the text; `silent` never answers and keeps the mail, as a server may."""
+    connections: int = 0
+
+    async def handle_EHLO(  # noqa: N802 - aiosmtpd's protocol
+        self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
+    ) -> list[str]:
+        del server, envelope
+        session.host_name = hostname
+        self.connections += 1
+        return responses
+
+    async def handle_RCPT(  # noqa: N802 - as above
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        del server, session, options
+        said = self.at_rcpt.pop(0) if self.at_rcpt else "250 2.1.5 Ok"
+        if said.startswith("2"):
+            envelope.rcpt_tos.append(address)
+        return said
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - as above
+        del server, session
+        said = self.at_data.pop(0) if self.at_data else f"250 2.0.0 Ok: queued as {len(self.got) + 1:X}"
+        if said.startswith("2") or said == "silent":
+            assert isinstance(envelope.content, bytes)
+            mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
+            assert isinstance(mail, EmailMessage)
+            self.got += [(envelope.mail_from or "", one, mail) for one in envelope.rcpt_tos]
+        if said == "silent":
+            await asyncio.sleep(3600)
+        return said
+
+    def to(self, address: str) -> list[EmailMessage]:
+        """What came for an address."""
+        return [mail for _, recipient, mail in self.got if recipient == address]
+
+
+@asynccontextmanager
+async def listening(sink: Sink, port: int = 0) -> AsyncIterator[Sink]:
+    """The sink on a free port of this machine, or on `port`."""
+    made: list[SMTP] = []
+
+    def protocol() -> SMTP:
+        made.append(SMTP(sink, enable_SMTPUTF8=False, hostname="sink.example", loop=asyncio.get_running_loop()))
+        return made[-1]
+
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", port)
+    sink.port = server.sockets[0].getsockname()[1]
+    try:
+        yield sink
+    finally:
+        server.close()
+        for one in made:
+            if isinstance(one.transport, asyncio.Transport):
+                one.transport.abort()
+        for one in made:
+            handler = one._handler_coroutine
+            if handler is not None:
+                handler.cancel()
+                with contextlib.suppress(BaseException):
+                    await handler
+        await server.wait_closed()
+
+
+class Relay:
+    """Nobody sends the outbox."""
+
+    def wake(self) -> None: ...
+
+    def attach(self) -> None: ...
+
+    def detach(self) -> None: ...
+
+
+@dataclass
+class Ground:
+    """Notify's mails, their API, and a look inside the database."""
+
+    database: Database
+    admin_url: str
+    replica: Replica
+    mails: Mails
+    metrics: Metrics
+    http: httpx2.AsyncClient
+    sink: Sink
+    blobs: Blobs
+    tasks: Tasks
+    callers: dict[str, Caller]
+    _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    # -- reference data -----------------------------------------------------------------------------------------
+
+    async def learn(self, *events: Event) -> None:
+        """Store reference data as the replica would."""
+        async with self.database.begin() as tx:
+            for number, event in enumerate(events):
+                await tx.execute(
+                    'INSERT INTO replica (topic, key, type, event, version, event_time, partition, "offset")'
+                    " VALUES ($1, $2, $3, $4, $5, now(), 0, $6) ON CONFLICT (topic, key, type)"
+                    " DO UPDATE SET event = excluded.event, version = excluded.version",
+                    cloudevents.topic_name(event.TYPE),
+                    event.key,
+                    event.TYPE,
+                    event.to_bytes(),
+                    getattr(event, "version", None),
+                    number,
+                )
+            await on_reference_changed(tx, [received(event) for event in events])
+        for event in events:
+            self.replica._cache.drop(cloudevents.topic_name(event.TYPE), event.key)
+
+    async def pack(self, tenant: str = "acme", **changes: Any) -> None:
+        """Put the default pack's section in force, with other values for some of its fields."""
+        sections = {"notifications": PACK["notifications"] | changes, "satisfaction": PACK["satisfaction"]}
+        for section, document in sections.items():
+            await self.learn(
+                PolicyPublished(
+                    tenant_id=tenant,
+                    policy_key=f"{tenant}/{section}",
+                    section=section,
+                    pack="default",
+                    pack_version=next(self._versions),
+                    document=document,
+                    published_at=datetime.now(UTC),
+                )
+            )
+
+    async def knows(self, address: str, name: str, role: Role = Role.CUSTOMER, **more: Any) -> UUID:
+        """Directory tells of a person."""
+        identity = ids.person_id("acme", address)
+        await self.learn(
+            PersonChanged(
+                tenant_id="acme",
+                person_id=identity,
+                version=next(self._versions),
+                role=role,
+                name=name,
+                addresses=(address,),
+                **more,
+            )
+        )
+        return identity
+
+    # -- facts --------------------------------------------------------------------------------------------------
+
+    async def tell(self, *events: Event | Received[Any]) -> list[Emit]:
+        """Hand facts to the service as the bus does, each by itself."""
+        emits = []
+        for event in events:
+            one = event if isinstance(event, Received) else received(event)
+            async with self.database.begin() as tx:
+                answers = await self.mails.telling.tell(tx, [one])
+                assert not any(isinstance(answer, NotYet) for answer in answers), answers
+                emits += [answer for answer in answers if isinstance(answer, Emit)]
+        return emits
+
+    # -- what came of it ----------------------------------------------------------------------------------------
+
+    async def deliveries(self, **wanted: Any) -> list[Delivery]:
+        rows = await self.database.fetch("SELECT * FROM delivery ORDER BY created_at, id")
+        found = [deliveries.delivery(row) for row in rows]
+        return [one for one in found if all(getattr(one, name) == value for name, value in wanted.items())]
+
+    async def published(self, topic: str) -> list[dict[str, Any]]:
+        """What the outbox holds for a topic."""
+        import orjson  # noqa: PLC0415 - only here
+
+        rows = await self.database.fetch("SELECT payload FROM outbox WHERE topic = $1 ORDER BY id", topic)
+        return [orjson.loads(row["payload"]) for row in rows]
+
+    async def settled(self, count: int | None = None, *, within: float = 10.0) -> list[Delivery]:
+        """Every delivery, once none of them waits any more (and there are so many)."""
+
+        async def over() -> list[Delivery]:
+            found = await self.deliveries()
+            waiting = [one for one in found if one.state.value in {"waiting", "sending"}]
+            assert not waiting, [(one.template, one.state, one.answer) for one in waiting]
+            assert count is None or len(found) == count, [(one.template, one.channel) for one in found]
+            return found
+
+        return await eventually(over, within=within)
+
+    async def mailed(self, address: str, count: int = 1) -> list[EmailMessage]:
+        """The mails that an address got, once there are so many."""
+
+        async def there() -> list[EmailMessage]:
+            found = self.sink.to(address)
+            assert len(found) == count, [str(one["Subject"]) for one in found]
+            return found
+
+        return await eventually(there)
+
+    async def forward(self, **delta: float) -> None:
+        """Move this database's clock on."""
+        admin = await asyncpg.connect(self.admin_url)
+        try:
+            await admin.execute("UPDATE clock_offset SET shift = shift + $1::interval", timedelta(**delta))
+        finally:
+            await admin.close()
+
+    async def call(self, method: str, path: str, who: str = "lead", **given: Any) -> httpx2.Response:
+        headers = {**self.callers[who].headers, **given.pop("headers", {})}
+        return await self.http.request(method, path, headers=headers, **given)
+
+    @contextmanager
+    def shown(self) -> Iterator[Callable[[str], float]]:
+        """Reads a metric by its name."""
+        yield lambda name: self.metrics.registry.get_sample_value(name, {"service": "notify"}) or 0.0
+
+
+def received(event: Event, *, at: datetime | None = None, identity: UUID | None = None) -> Received[Any]:
+    """An event as the bus hands it over."""
+    return Received(
+        event=event,
+        id=identity or uuid4(),
+        type=event.TYPE,
+        time=at or datetime.now(UTC),
+        key=event.key,
+        topic=cloudevents.topic_name(event.TYPE),
+        partition=0,
+        offset=0,
+        correlation="test",
+    )
+
+
+def summary(number: int = 1, **changes: Any) -> TicketSummary:
+    """A ticket of Mia's."""
+    example = golden.examples(TicketCreated)["minimal"]["ticket"]
+    return TicketSummary.model_validate(
+        {
+            **example,
+            "ticket_id": str(UUID(int=number)),
+            "number": f"INC-2026-{number:06}",
+            "subject": "Drucker am Tor 4 – nichts geht mehr",
+            "requester_id": str(ids.person_id("acme", MIA)),
+            "channel": "email",
+            "status": "new",
+            "category": "new",
+            "created_at": datetime.now(UTC).isoformat(),
+            "updated_at": datetime.now(UTC).isoformat(),
+            **changes,
+        }
+    )
+
+
+def message(author: str = "requester", address: str = MIA, text: str = "It says no.", **changes: Any) -> dict[str, Any]:
+    return {
+        "message_id": str(uuid4()),
+        "author_kind": author,
+        "author_id": str(ids.person_id("acme", address)),
+        "visibility": "public",
+        "channel": "email",
+        "body": {"text": text},
+        "created_at": datetime.now(UTC).isoformat(),
+        **changes,
+    }
+
+
+def created(number: int = 1, ticket: Mapping[str, Any] | None = None, **changes: Any) -> TicketCreated:
+    """Mia's first mail has become a ticket."""
+    found = summary(number, **(ticket or {}))
+    return TicketCreated.model_validate(
+        {
+            "tenant_id": "acme",
+            "ticket_id": str(found.ticket_id),
+            "ticket": found.model_dump(mode="json"),
+            "actor": {"kind": "person", "id": str(found.requester_id)},
+            "message": message(**{"external_id": f"first-{number}@customer.example", **changes}),
+        }
+    )
+
+
+def replied(number: int = 1, ticket: Mapping[str, Any] | None = None, **changes: Any) -> TicketMessageAdded:
+    """Ana has answered in public."""
+    found = summary(number, **(ticket or {}))
+    said = message(**{"author": "agent", "address": ANA, "text": "Try again.", "channel": "api", **changes})
+    return TicketMessageAdded.model_validate(
+        {
+            "tenant_id": "acme",
+            "ticket_id": str(found.ticket_id),
+            "ticket": found.model_dump(mode="json"),
+            "actor": {"kind": "person", "id": said["author_id"]},
+            "message": said,
+        }
+    )
+
+
+def solved(number: int = 1, **changes: Any) -> TicketStatusChanged:
+    found = summary(number, status="solved", category="solved", **changes)
+    return TicketStatusChanged.model_validate(
+        {
+            "tenant_id": "acme",
+            "ticket_id": str(found.ticket_id),
+            "ticket": found.model_dump(mode="json"),
+            "actor": {"kind": "person", "id": str(ids.person_id("acme", ANA))},
+            "previous": "open",
+            "current": "solved",
+            "trigger": "manual",
+            "resolution": "A new cable.",
+            "cycle": 2,
+        }
+    )
+
+
+def paged(page_id: UUID | None = None, urgency: str = "high", minutes: float = 15) -> PageRequested:
+    found = summary(1)
+    return PageRequested(
+        tenant_id="acme",
+        ticket_id=found.ticket_id,
+        page_id=page_id or uuid4(),
+        escalation_id=UUID(int=5),
+        person_id=ids.person_id("acme", ANA),
+        ticket=found,
+        path="p1",
+        step=1,
+        urgency=urgency,
+        reason="P1 ticket INC-2026-000001 is unacknowledged",
+        expires_at=datetime.now(UTC) + timedelta(minutes=minutes),
+    )
+
+
+@asynccontextmanager
+async def ground(
+    databases: ScratchDatabases, folder: Path, sink: Sink, url: str | None = None, **settings: Any
+) -> AsyncIterator[Ground]:
+    """Everything, with the default pack and some people; `url` names a database made before."""
+    url = url or await databases.create("notify")
+    given = Settings(
+        database_url=SecretStr(url),
+        smtp_url=SecretStr(f"smtp://127.0.0.1:{sink.port}"),
+        blobs_url=folder.as_uri(),
+        master_key=SecretStr(MASTER.hex()),
+        public_url="https://desk.example",
+        smtp_seconds=settings.pop("smtp_seconds", 5.0),
+        **settings,
+    )
+    database = await Database.connect(url, application="test")
+    metrics = Metrics("notify")
+    topics = {topic.name.partition(".")[0]: topic for topic in REPLICATED}
+    replica = Replica(given, database, topics, metrics=metrics)
+    relay: Any = Relay()
+    mails = wiring.build(
+        settings=given, database=database, replica=replica, relay=relay, metrics=metrics, master=MASTER
+    )
+    tasks = Tasks(given, database, relay, mails.kinds, metrics)
+    callers = {
+        "lead": caller(Role.TEAM_LEAD, person_id=ids.person_id("acme", LEO)),
+        "agent": caller(Role.AGENT, person_id=ids.person_id("acme", ANA)),
+        "customer": caller(Role.CUSTOMER, person_id=ids.person_id("acme", MIA)),
+        "stranger": caller(Role.ADMIN, tenant_id="other", person_id=uuid4()),
+    }
+    desk = Desk(
+        database=database,
+        known=mails.known,
+        links=mails.links,
+        answering=mails.answering,
+        cursor=Cursor(MASTER),
+        wake=relay.wake,
+    )
+    routers = [preferences.routes(desk), notifications.routes(desk), pages.routes(desk)]
+    credentials = FixedCredentials(*(one.credential for one in callers.values()))
+    app = api.build(given, database, Authenticator(credentials), routers)
+    running = [asyncio.ensure_future(loop.run()) for loop in tasks.loops()]
+    try:
+        async with in_memory(app) as http:
+            made = Ground(
+                database=database,
+                admin_url=databases.admin(url),
+                replica=replica,
+                mails=mails,
+                metrics=metrics,
+                http=http,
+                sink=sink,
+                blobs=Blobs(folder.as_uri()),
+                tasks=tasks,
+                callers=callers,
+            )
+            await _people(made)
+            yield made
+    finally:
+        await _end(running)
+        await mails.close()
+        await database.close()
+
+
+async def _end(running: Sequence[asyncio.Future[None]]) -> None:
+    """Cancel, and again: what is under way is given back."""
+    for _ in range(2):
+        for one in running:
+            one.cancel()
+        await asyncio.wait(running, timeout=0.5)
+    for one in running:
+        with contextlib.suppress(asyncio.CancelledError):
+            await one
+
+
+async def _people(ground: Ground) -> None:
+    await ground.learn(
+        TenantChanged(
+            tenant_id="acme",
+            version=1,
+            name="Acme Support",
+            timezone="Europe/Berlin",
+            languages=("en", "de"),
+            mail_domains=(DOMAIN,),
+            inbound_addresses=(SUPPORT,),
+        ),
+        TeamChanged(
+            tenant_id="acme", team_id=TEAM, version=1, name="One", lead_id=ids.person_id("acme", LEO), queues=("tier1",)
+        ),
+    )
+    await ground.pack()
+    await ground.knows(MIA, "Mia Möller", organisation="Customer AG")
+    await ground.knows(WANDA, "Wanda")
+    await ground.knows(ANA, "Ana Alvarez", Role.AGENT)
+    await ground.knows(LEO, "Leo", Role.TEAM_LEAD)
