@@ -75,7 +75,7 @@ def _matrix(value: Mapping[str, JsonValue]) -> Iterator[Problem]:
 
 
 def _known(word: JsonValue, scale: Iterable[str]) -> bool:
-    return word is None or word in scale
+    return word is None or (isinstance(word, str) and word in scale)
 
 
 def _twice(items: JsonValue, at: Path, field: str) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaConsumer
+from pydantic import JsonValue
 
 from shared.contracts.decision import TicketTriaged
 from shared.contracts.directory import PersonChanged, Role
@@ -93,7 +94,13 @@ async def test_each_tenant_is_decided_by_its_own_rules(desk: Desk) -> None:
 async def test_malformed_hints_are_as_if_not_said(desk: Desk) -> None:
     await desk.tenant()
     ticket = Ticket(subject="Hello")
-    hints = {"affected_customers": "many", "impact": {"a": 1}, "urgency": 7, "priority": "P9", "language": "Klingon!"}
+    hints: dict[str, JsonValue] = {
+        "affected_customers": "many",
+        "impact": {"a": 1},
+        "urgency": 7,
+        "priority": "P9",
+        "language": "Klingon!",
+    }
     await desk.publish(ticket.created("please see the picture", hints))
     (decided,) = await desk.decisions(ticket)
     assert (label(decided), decided.decision.impact, decided.decision.language) == ("P3", "moderate", "en")
