@@ -36,6 +36,9 @@ class Rules:
     products: Mapping[str, Product] = field(init=False)
     tiers: Mapping[str, TierRule] = field(init=False)
     levels: Mapping[str, Priority] = field(init=False)
+    eta: Mapping[str, float] = field(init=False)
+    queues: Mapping[str, str] = field(init=False)
+    """By priority."""
 
     def __post_init__(self) -> None:
         made: dict[str, Mapping[str, Any]] = {
@@ -43,6 +46,8 @@ class Rules:
             "products": {product.name.casefold(): product for product in self.triage.products},
             "tiers": {tier.tier: tier for tier in self.triage.tiers},
             "levels": {level.label.casefold(): level for level in self.priorities.levels},
+            "eta": {label.casefold(): minutes for label, minutes in self.triage.eta_minutes.items()},
+            "queues": {label.casefold(): queue for label, queue in self.triage.priority_queues.items()},
         }
         for name, value in made.items():
             object.__setattr__(self, name, value)
@@ -283,7 +288,7 @@ def _queue(draft: _Draft, rules: Rules, facts: Facts) -> None:
 
 def _queue_by_priority(draft: _Draft, rules: Rules, _: Facts) -> tuple[str, str, str] | None:
     label = draft.values["priority"].label
-    queue = next((q for name, q in rules.triage.priority_queues.items() if name.casefold() == label.casefold()), None)
+    queue = rules.queues.get(label.casefold())
     return (queue, f"priority_queues.{label}", f"Tickets of priority {label} go to {queue}.") if queue else None
 
 
@@ -340,7 +345,7 @@ _QUEUES: Mapping[str, Callable[[_Draft, Rules, Facts], tuple[str, str, str] | No
 
 def _eta(draft: _Draft, rules: Rules) -> None:
     label = draft.values["priority"].label
-    minutes = next((m for name, m in rules.triage.eta_minutes.items() if name.casefold() == label.casefold()), None)
+    minutes = rules.eta.get(label.casefold())
     if minutes is not None:
         hours = f"{minutes / 60:g} hours" if minutes >= 60 else f"{minutes:g} minutes"
         draft.set("eta_minutes", minutes, f"eta_minutes.{label}", f"{label} usually takes {hours}.")

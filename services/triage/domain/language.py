@@ -7,6 +7,8 @@ from typing import Any
 
 import whatlang
 
+from services.triage.domain.text import fold
+
 MOST_WORDS = 120
 MOST_CHARS = 400
 FEWEST_LETTERS = 24
@@ -35,10 +37,15 @@ _COMMON = {
     " nella ho riesco riusciamo vorrei molto anche degli lo la ieri oggi conto perche",
     "nl": "het een en van niet de wij ons onze op te voor met zijn is dat kan kunnen graag sinds maar hoe geen meer"
     " hebben heeft hallo goedemorgen ik u uw bij naar wordt nog alle jullie",
+    "pl": "nie sie jest w na z do to od i co jak czy mamy moge mozemy prosze dzien dobry nas nasz nasze po dla przez"
+    " tak juz wszyscy od rana dziekuje ale o",
+    "ru": "и не в на что мы у нас с как это но по из за к от для при все уже вы можем может могу помогите пожалуйста"
+    " здравствуйте добрый день со я есть нет мне наш наша",
+    "uk": "і та не що ми у нас з як це але із за до від для вже ви можемо допоможіть будь ласка доброго дня я є немає",
 }
 _LANGUAGES: dict[str, tuple[str, ...]] = {}
 for _language, _words in _COMMON.items():
-    for _word in _words.split():
+    for _word in fold(_words).split():
         _LANGUAGES[_word] = (*_LANGUAGES.get(_word, ()), _language)
 
 _SHORT = {"eng": "en", "deu": "de", "spa": "es", "fra": "fr", "por": "pt", "ita": "it", "nld": "nl", "cmn": "zh"}

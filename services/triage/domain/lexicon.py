@@ -10,18 +10,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from services.triage.domain import language
+from services.triage.domain import language as languages
 from services.triage.domain.facts import Findings, Found, united
 from services.triage.domain.text import MAX_CHARS, MAX_SUBJECT, fold, is_boundary, own_words, tokens, written_together
 from shared.contracts.pack.triage import GAP, TriageRules, Words
 
-MOST_KNOWN = 20_000
-"""Words of texts remembered, with what begins with them."""
+MOST_KNOWN = 5_000
+"""Words of texts remembered per language, with what begins with them."""
+EVERYWHERE = "en"
+"""Its words are looked for in every text: people write `server down` in any language."""
 WIDEST_GAP = 3
 DENIED_WITHIN = 5
 """Words before a match in which a denial is looked for, as long as only filling words stand between."""
 COUNTED_WITHIN = 4
-_SHORTEST_PREFIX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,17 @@ class _Place:
 @dataclass(frozen=True, slots=True)
 class _Phrase:
     meaning: Meaning
+    language: str
+    """Empty for names, which are the same in every language."""
     places: tuple[_Place, ...]
+    soon: frozenset[str] | None
+    """One of these follows the first word shortly; None where that cannot be said in advance."""
+
+    @classmethod
+    def of(cls, meaning: Meaning, language: str, places: tuple[_Place, ...]) -> _Phrase:
+        """The phrase of these places."""
+        known = len(places) > 1 and not places[1].beginnings
+        return cls(meaning, language, places, places[1].words if known else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +83,13 @@ class _Beginnings(dict[str, tuple[_Phrase, ...]]):
                 self._whole.setdefault(word, []).append(phrase)
             for beginning in phrase.places[0].beginnings:
                 self._prefix.setdefault(beginning, []).append(phrase)
+        self._lengths = sorted({len(beginning) for beginning in self._prefix})
 
     def __missing__(self, word: str) -> tuple[_Phrase, ...]:
         found = list(self._whole.get(word, ()))
-        for length in range(_SHORTEST_PREFIX, len(word) + 1):
-            found += self._prefix.get(word[:length], ())
+        for length in self._lengths:
+            if length <= len(word):
+                found += self._prefix.get(word[:length], ())
         if len(self) >= MOST_KNOWN:
             self.clear()
         self[word] = result = tuple(found)
@@ -88,7 +101,11 @@ class Lexicon:
 
     def __init__(self, rules: TriageRules) -> None:
         spaced, together = _phrases(rules)
-        self._beginnings = _Beginnings(spaced)
+        self._any_language = _Beginnings(spaced)
+        self._by_language = {
+            language: _Beginnings(phrase for phrase in spaced if phrase.language in {"", EVERYWHERE, language})
+            for language in {EVERYWHERE, *(phrase.language for phrase in spaced)}
+        }
         # Scripts without spaces are searched as they stand; a longer one hides those within it.
         self._together = sorted(together, key=lambda pair: (-len(pair[1]), pair[1]))
         self._denials = frozenset(_single(rules.negation.words))
@@ -105,10 +122,13 @@ class Lexicon:
         title = subject[:MAX_SUBJECT]
         said = own_words(fold(body[:MAX_CHARS]))
         in_title, in_body = tokens(fold(title)), tokens(said)
+        written = languages.detect(f"{title} {body[: languages.MOST_CHARS]}", [*in_title, *in_body])
+        # A word may mean something else in another language: Dutch storing, German Gift.
+        beginnings = self._by_language.get(written, self._by_language[EVERYWHERE]) if written else self._any_language
         found: list[tuple[Meaning, Found]] = []
         counts: list[int] = []
         for words, in_subject in ((in_title, True), (in_body, False)):
-            matches = self._matches(words)
+            matches = _matches(words, beginnings)
             for match in matches:
                 if match.phrase.meaning.kind == "people":
                     number = self._number(words, match.at[0])
@@ -129,21 +149,8 @@ class Lexicon:
             products=united(one for meaning, one in found if meaning.kind == "product"),
             topics=united(one for meaning, one in found if meaning.kind == "topic"),
             affected=max(counts, default=None),
-            language=language.detect(f"{title} {body[: language.MOST_CHARS]}", [*in_title, *in_body]),
+            language=written,
         )
-
-    def _matches(self, words: Sequence[str]) -> list[_Match]:
-        found: list[_Match] = []
-        for at, phrases in enumerate(map(self._beginnings.__getitem__, words)):
-            for phrase in phrases:
-                places = _follow(phrase.places, words, at)
-                if places is not None:
-                    found.append(_Match(phrase, places))
-        if len(found) < 2:
-            return found
-        # `not urgent` hides the `urgent` within it, whatever order the pack has them in.
-        sets = [frozenset(match.at) for match in found]
-        return [match for match, mine in zip(found, sets, strict=True) if not any(mine < other for other in sets)]
 
     def _denied(self, words: Sequence[str], start: int) -> bool:
         for place in range(start - 1, max(-1, start - 1 - DENIED_WITHIN), -1):
@@ -178,6 +185,25 @@ class Lexicon:
                 text = text.replace(characters, " ")
 
 
+def _matches(words: Sequence[str], beginnings: _Beginnings) -> list[_Match]:
+    found: list[_Match] = []
+    for at, phrases in enumerate(map(beginnings.__getitem__, words)):
+        if not phrases:
+            continue
+        following = words[at + 1 : at + 2 + WIDEST_GAP]
+        for phrase in phrases:
+            if phrase.soon is not None and phrase.soon.isdisjoint(following):
+                continue
+            places = _follow(phrase.places, words, at)
+            if places is not None:
+                found.append(_Match(phrase, places))
+    if len(found) < 2:
+        return found
+    # `not urgent` hides the `urgent` within it, whatever order the pack has them in.
+    sets = [frozenset(match.at) for match in found]
+    return [match for match, mine in zip(found, sets, strict=True) if not any(mine < other for other in sets)]
+
+
 _Together = tuple[Meaning, str]
 
 
@@ -185,29 +211,29 @@ def _phrases(rules: TriageRules) -> tuple[list[_Phrase], list[_Together]]:
     """Every phrase of the rules: those of whole words, and those of scripts without spaces."""
     spaced: list[_Phrase] = []
     together: list[_Together] = []
-    for meaning, phrase in _listed(rules):
+    for meaning, language, phrase in _listed(rules):
         if written_together(fold(phrase)):
             together.append((meaning, fold(phrase)))
         else:
-            spaced += [_Phrase(meaning, places) for places in _forms(phrase)]
+            spaced += [_Phrase.of(meaning, language, places) for places in _forms(phrase)]
     return spaced, together
 
 
-def _listed(rules: TriageRules) -> Iterator[tuple[Meaning, str]]:
+def _listed(rules: TriageRules) -> Iterator[tuple[Meaning, str, str]]:
     for signal in rules.signals:
         yield from _each(Meaning("signal", signal.name), signal.words)
     for one in rules.products:
         for name in (one.name, *one.called):
-            yield Meaning("product", one.name), name
+            yield Meaning("product", one.name), "", name
         for topic in one.topics:
             yield from _each(Meaning("topic", f"{one.name}/{topic.name}"), topic.words)
     yield from _each(Meaning("people"), rules.counting.people)
 
 
-def _each(meaning: Meaning, words: Words) -> Iterator[tuple[Meaning, str]]:
-    for phrases in words.values():
+def _each(meaning: Meaning, words: Words) -> Iterator[tuple[Meaning, str, str]]:
+    for language, phrases in words.items():
         for phrase in phrases:
-            yield meaning, phrase
+            yield meaning, language, phrase
 
 
 def _forms(phrase: str) -> Iterator[tuple[_Place, ...]]:

@@ -46,7 +46,8 @@ def written_together(folded: str) -> bool:
 
 _QUOTED = re.compile(r"^[ \t]*>[^\n]*\n?", re.MULTILINE)
 _WROTE = re.compile(
-    r"\b(?:wrote|schrieb|ecrit|escribio|escreveu|scritto|schreef|skrev)\b[^\n:]{0,60}:[ \t]*$", re.MULTILINE
+    r"\b(?:wrote|schrieb|ecrit|escribio|escreveu|scritto|schreef|skrev)\b[^\n:]{0,60}\n?[^\n:]{0,60}:[ \t]*$",
+    re.MULTILINE,
 )
 _WROTE_BEGINS = re.compile(r"[ \t]*(?:on|am|le|el|em|il|op|den|no dia)\b")
 _BELOW_IS_OLD = re.compile(
@@ -119,7 +120,7 @@ def _cut(text: str) -> str:
         if len(_SAID.findall(before, 0, 400)) < 4:
             continue  # a greeting that looks like one: "Thanks," before anything is said
         postscript = _POSTSCRIPT.search(text, closing.end())
-        return before + ("\n\n" + text[postscript.start() :] if postscript else "")
+        return before.rstrip() + ("\n\n" + text[postscript.start() :] if postscript else "")
     return text
 
 
