@@ -118,7 +118,7 @@ async def installed(ground: Ground, processes: Sequence[Sequence[str]] = EACH) -
                     "PATCH", f"/v1/people/{person['person_id']}", as_="admin", json={"capacity": 1_000_000}
                 )
                 answer.raise_for_status()
-            hook = {"url": f"{installation.url('sink')}/hooks/{ENDPOINT}", "events": ["ticket.created"]}
+            hook = {"url": f"{installation.url('sink')}/hooks/{ENDPOINT}", "event_types": ["ticket.created"]}
             await desk.post("/v1/webhooks", hook, as_="admin")
             yield Running(installation=installation, desk=desk)
             await desk.close()

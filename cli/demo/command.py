@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 import typer
@@ -20,13 +20,23 @@ from cli.demo import mailbox, story, timelapse
 from cli.demo.entries import api
 from cli.demo.screen import Screen, report
 from cli.demo.sink import Sink
-from cli.demo.stage import Addresses, Check, Stage
+from cli.demo.stage import Addresses, Check, MissingError, Stage
 from cli.demo.story.outside import ENDPOINT
 from cli.demo.topics import reading
 from cli.seed import DEFAULT_PACK
 
 TENANT = "demo"
 TIMELAPSE = DEFAULT_PACK.with_name("timelapse.yaml")
+KNOWN_BY = (
+    "tickets",
+    "quarantine",
+    "search",
+    "webhooks",
+    "escalations",
+    "triage/corrections",
+    f"tickets/{UUID(int=0)}/clocks",
+)
+"""A path of each service: 401 until it knows the key, then 200, or 404 for what is not there."""
 NEEDED = ("ORIGIN_URL", "KAFKA_URL", "INGEST_SMTP_PORT", "SINK_URL")
 
 
@@ -59,26 +69,29 @@ async def _play(console: Console, addresses: Addresses, run: str, mails: Path | 
             try:
                 await _settled(client)
                 await _prepare(stage)
+            except (MissingError, httpx2.HTTPError) as error:
+                return [Check(step="a new desk", outcome=str(error), passed=False)]
+            try:
                 return await (story.play(stage) if mails is None else mailbox.play(stage, mails))
             finally:
                 await sink.close()
 
 
 async def _settled(client: httpx2.AsyncClient) -> None:
-    """Wait until the services have heard of the new desk: its key works everywhere."""
-    paths = ("tickets", "quarantine", "search", "webhooks", "escalations", "notifications", "sla/calendars")
-    async with asyncio.timeout(30):
-        while True:
-            answers = await asyncio.gather(*(client.get(f"/v1/{path}") for path in paths))
-            if all(answer.status_code == 200 for answer in answers):
-                return
-            await asyncio.sleep(0.2)
+    """Wait until the services have heard of the new desk: its key works everywhere. Raises MissingError."""
+    for _ in range(300):
+        answers = await asyncio.gather(*(client.get(f"/v1/{path}") for path in KNOWN_BY))
+        unknown = [str(answer.url.path) for answer in answers if answer.status_code not in {200, 404}]
+        if not unknown:
+            return
+        await asyncio.sleep(0.1)
+    raise MissingError(f"the new desk's key is not known behind {', '.join(unknown)}")
 
 
 async def _prepare(stage: Stage) -> None:
     """What an administrator does once: who is on call, and which endpoint of another team is called."""
     name = f"{ENDPOINT}-{stage.run}"
-    hook = {"url": f"{stage.addresses.sink}/hooks/{name}", "events": ["*"], "description": name}
+    hook = {"url": f"{stage.addresses.sink}/hooks/{name}", "event_types": ["*"], "description": name}
     stage.secrets[name] = (await stage.ask("POST", "/v1/webhooks", hook))["secret"]
 
 

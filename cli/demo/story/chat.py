@@ -10,33 +10,37 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 from cli.demo.stage import PATIENCE, Stage
+from cli.demo.topics import Event
 
 
 async def talked(stage: Stage) -> None:
     """Question, live answer, a dropped connection, an answer meanwhile, resumed."""
     stage.say("a visitor chats, loses the connection, comes back")
-    key = (await stage.ask("GET", "/v1/chat/key"))["key"]
+    site = await stage.ask("PUT", "/v1/chat/site", {"enabled": True})
     session = await stage.ask(
-        "POST", "/v1/chat/sessions", {"key": key, "name": "Lena Fuchs", "email": f"lena.{stage.run}@fuchsbau.example"}
+        "POST",
+        "/v1/chat/sessions",
+        {"key": site["key"], "name": "Lena Fuchs", "email": f"lena.{stage.run}@fuchsbau.example"},
     )
     sent = time.monotonic()
     async with connect(_socket(stage)) as socket:
         await _send(socket, type="hello", token=session["token"], after=0)
         await _send(socket, type="message", client_id="1", text="Hello, where do I change the invoice address?")
-        await _frame(socket, "ack")
-        created = await stage.until(lambda: _opened(stage, session["conversation_id"]), "a ticket for the chat")
+        taken = await _frame(socket, "ack")
+        created = await stage.until(lambda: _opened(stage, taken["message_id"]), "a ticket for the chat")
         ticket_id = created["ticket_id"]
         stage.check("chat → ticket", created["ticket"]["number"], True, stage.since(sent, created))
         answered = time.monotonic()
         await stage.ask("POST", f"/v1/tickets/{ticket_id}/messages", {"text": "Under Settings, then Billing."})
-        live = await _frame(socket, "message")
+        live = await _answer(socket)
         took = (time.monotonic() - answered) * 1000
         stage.check("the agent's answer arrives live", live["text"], True, took)
     await stage.ask("POST", f"/v1/tickets/{ticket_id}/messages", {"text": "I have attached a screenshot as well."})
     async with connect(_socket(stage)) as socket:
-        await _send(socket, type="hello", token=session["token"], after=live["sequence"])
-        missed = await _frame(socket, "message")
-    stage.check("reconnected → gets what it missed", missed["text"], missed["sequence"] > live["sequence"])
+        await _send(socket, type="hello", token=session["token"], after=live["seq"])
+        missed = await _answer(socket)
+        await _send(socket, type="ack", seq=missed["seq"])
+    stage.check("reconnected → gets what it missed", missed["text"], missed["seq"] > live["seq"])
 
 
 def _socket(stage: Stage) -> str:
@@ -52,13 +56,17 @@ async def _frame(socket: ClientConnection, kind: str) -> dict[str, Any]:
     async with asyncio.timeout(PATIENCE):
         while True:
             frame: dict[str, Any] = json.loads(await socket.recv())
-            if frame["type"] == kind and frame.get("author") != "visitor":
+            if frame["type"] == kind:
                 return frame
 
 
-def _opened(stage: Stage, conversation_id: str) -> Any:
-    received = stage.topics.find("message.received", conversation_id=conversation_id)
-    if received is None:
-        return None
-    created = (e for e in stage.topics.of("ticket.created") if e["message"]["message_id"] == received["message_id"])
+async def _answer(socket: ClientConnection) -> dict[str, Any]:
+    """The next line an agent wrote."""
+    while (line := await _frame(socket, "message"))["from"] != "agent":
+        pass
+    return line
+
+
+def _opened(stage: Stage, message_id: str) -> Event | None:
+    created = (e for e in stage.topics.of("ticket.created") if e["message"]["message_id"] == message_id)
     return next(created, None)
