@@ -126,9 +126,8 @@ _DELETE = f"""
     ON CONFLICT (ticket_id) DO UPDATE SET version = greatest(q.version, excluded.version)
 """  # noqa: S608 - constants only
 
-_SOURCES = f"""
-    SELECT d.ticket_id, d.tenant_id, d.revision, d.changed, d.texts, d.head, d.gist, m.public_text, m.internal_text
-    FROM document d LEFT JOIN LATERAL (
+_CONVERSATION = f"""
+    LEFT JOIN LATERAL (
         SELECT left(string_agg(text, E'\\n\\n' ORDER BY created_at DESC, message_id DESC)
                 FILTER (WHERE NOT internal AND text <> ''), {MAX_TEXT}) AS public_text,
             left(string_agg(text, E'\\n\\n' ORDER BY created_at DESC, message_id DESC)
@@ -139,6 +138,26 @@ _SOURCES = f"""
         ) newest
     ) m ON true
 """  # noqa: S608 - constants only
+_SOURCE = (
+    "SELECT d.ticket_id, d.tenant_id, d.revision, d.changed, d.texts, d.head, d.gist, m.public_text, m.internal_text"
+)
+
+# OFFSET 0 keeps the planner from reading a whole table of documents for a batch of them, whatever it believes.
+DIRTY = f"""
+    {_SOURCE} FROM (SELECT ticket_id, since FROM dirty ORDER BY since LIMIT $1) q
+    CROSS JOIN LATERAL (SELECT * FROM document WHERE document.ticket_id = q.ticket_id OFFSET 0) d
+    {_CONVERSATION} ORDER BY q.since
+"""  # noqa: S608 - constants only
+_WALK = f"""
+    {_SOURCE} FROM (
+        SELECT * FROM document WHERE revision > 0 AND deleted_at IS NULL AND ($1::uuid IS NULL OR ticket_id > $1)
+        ORDER BY ticket_id LIMIT $2
+    ) d {_CONVERSATION} ORDER BY d.ticket_id
+"""  # noqa: S608 - constants only
+_ONE = f"""
+    {_SOURCE} FROM document d {_CONVERSATION}
+    WHERE d.ticket_id = $1 AND d.tenant_id = $2 AND d.revision > 0 AND d.deleted_at IS NULL
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,32 +243,17 @@ async def delete(tx: Tx, ticket_ids: Sequence[UUID]) -> None:
 
 async def dirty(database: Database, limit: int) -> list[Source]:
     """Tickets to be written, those waiting longest first."""
-    rows = await database.fetch(
-        f"{_SOURCES} JOIN (SELECT ticket_id, since FROM dirty ORDER BY since LIMIT $1) q USING (ticket_id)"  # noqa: S608 - constants only
-        " ORDER BY q.since",
-        limit,
-    )
-    return [_source(row) for row in rows]
+    return [_source(row) for row in await database.fetch(DIRTY, limit)]
 
 
 async def walk(database: Database, after: UUID | None, limit: int) -> list[Source]:
-    """All tickets there are, by id."""
-    rows = await database.fetch(
-        f"{_SOURCES} WHERE d.revision > 0 AND d.deleted_at IS NULL AND ($1::uuid IS NULL OR d.ticket_id > $1)"
-        " ORDER BY d.ticket_id LIMIT $2",
-        after,
-        limit,
-    )
-    return [_source(row) for row in rows]
+    """All tickets there are, by id, behind `after`."""
+    return [_source(row) for row in await database.fetch(_WALK, after, limit)]
 
 
 async def one(database: Database, tenant_id: str, ticket_id: UUID) -> Source | None:
     """One ticket of a tenant that is there."""
-    row = await database.fetchrow(
-        f"{_SOURCES} WHERE d.ticket_id = $1 AND d.tenant_id = $2 AND d.revision > 0 AND d.deleted_at IS NULL",
-        ticket_id,
-        tenant_id,
-    )
+    row = await database.fetchrow(_ONE, ticket_id, tenant_id)
     return None if row is None else _source(row)
 
 

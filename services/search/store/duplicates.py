@@ -14,8 +14,9 @@ from shared.db import Database, Tx
 PER_KEY = 3
 """Candidates looked at under one key, the oldest: in a storm everybody is compared with its beginning."""
 
-# A lateral join with a limit, so that the price of one ticket does not grow with the storm it is part of.
-_CANDIDATES = f"""
+# Lateral joins with a limit, so that the price of one ticket grows neither with the storm it is part of nor with the
+# number of tickets there are.
+CANDIDATES = f"""
     SELECT f.new_id, d.ticket_id, d.tenant_id, d.number, d.gist, d.requester_id, d.opened_at, d.channel, d.product
     FROM (
         SELECT DISTINCT n.ticket_id AS new_id, k.ticket_id
@@ -25,8 +26,10 @@ _CANDIDATES = f"""
             WHERE k.key = n.key AND k.at > n.at - $4::interval AND (k.at, k.ticket_id) < (n.at, n.ticket_id)
             ORDER BY k.at, k.ticket_id LIMIT {PER_KEY}
         ) k
-    ) f JOIN document d ON d.ticket_id = f.ticket_id
-    WHERE d.gist IS NOT NULL AND d.deleted_at IS NULL AND NOT d.merged
+    ) f CROSS JOIN LATERAL (
+        SELECT * FROM document
+        WHERE ticket_id = f.ticket_id AND gist IS NOT NULL AND deleted_at IS NULL AND NOT merged OFFSET 0
+    ) d
 """  # noqa: S608 - constants only
 
 # Newest first: when there are more than can be asked about, those asked are asked early, and the rest grows too old.
@@ -63,7 +66,7 @@ async def candidates(tx: Tx, rows: Sequence[tuple[int, datetime, UUID]], window:
         return {}
     found: dict[UUID, list[Report]] = {}
     for row in await tx.fetch(
-        _CANDIDATES, [i for _, _, i in rows], [k for k, _, _ in rows], [at for _, at, _ in rows], window
+        CANDIDATES, [i for _, _, i in rows], [k for k, _, _ in rows], [at for _, at, _ in rows], window
     ):
         found.setdefault(row["new_id"], []).append(to_report(row))
     return found

@@ -11,7 +11,7 @@ from shared.db import Database, Tx
 
 # A row somebody holds is being marked again right now; one with a higher version was. Both stay. And if another
 # index was begun since the targets of this write were read, all stay: that one has not got them.
-_CLEAR = """
+CLEAR = """
     DELETE FROM dirty USING (
         SELECT q.ticket_id FROM dirty q
         JOIN unnest($1::uuid[], $2::bigint[]) AS w (ticket_id, version) USING (ticket_id)
@@ -61,7 +61,7 @@ class Refused:
 
 async def clear(tx: Tx, written: Sequence[tuple[UUID, int]], generations: Sequence[int]) -> None:
     """These versions are in all of these generations: nothing is left to do for them."""
-    await tx.execute(_CLEAR, [i for i, _ in written], [v for _, v in written], list(generations))
+    await tx.execute(CLEAR, [i for i, _ in written], [v for _, v in written], list(generations))
 
 
 async def refuse(tx: Tx, documents: Sequence[Refused]) -> None:
