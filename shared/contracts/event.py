@@ -122,6 +122,8 @@ class Topic:
     """A compacted topic carries state: the newest value of each key, tombstones delete."""
     retention: timedelta = timedelta(days=30)
     """How long facts are kept; for a compacted topic, how long tombstones are."""
+    segment: timedelta | None = None
+    """How long the broker writes to one file before compaction may take it; its own default where None."""
     partitions: int = 12
     max_bytes: int = 262_144
     """Largest value accepted; longer bodies travel as blob references."""
@@ -135,5 +137,12 @@ class Topic:
         """The broker's settings of this topic."""
         milliseconds = str(int(self.retention.total_seconds() * 1000))
         if self.compacted:
-            return {"cleanup.policy": "compact", "delete.retention.ms": milliseconds, "min.compaction.lag.ms": "60000"}
+            compact = {
+                "cleanup.policy": "compact",
+                "delete.retention.ms": milliseconds,
+                "min.compaction.lag.ms": "60000",
+            }
+            if self.segment is not None:
+                compact["segment.ms"] = str(int(self.segment.total_seconds() * 1000))
+            return compact
         return {"cleanup.policy": "delete", "retention.ms": milliseconds}

@@ -141,6 +141,8 @@ TICKET_STATE = Topic(
     events=(TicketState,),
     summary="The newest state of each ticket, with its version and ledger.",
     compacted=True,
+    # Watermarks come several times a second: an hour of them is what a new reader goes through, not a week.
+    segment=timedelta(hours=1),
 )
 TICKET_TRIAGED = Topic(
     name="ticket.triaged",

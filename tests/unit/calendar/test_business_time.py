@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -17,8 +18,8 @@ from tests.unit.calendar import oracle
 
 WORKDAYS = ["mon", "tue", "wed", "thu", "fri"]
 EVERY_DAY = [*WORKDAYS, "sat", "sun"]
-OFFICE = {"name": "office", "week": [{"days": WORKDAYS, "from": "09:00", "to": "17:00"}]}
-BREAK = {
+OFFICE: dict[str, Any] = {"name": "office", "week": [{"days": WORKDAYS, "from": "09:00", "to": "17:00"}]}
+BREAK: dict[str, Any] = {
     "name": "break",
     "week": [
         {"days": WORKDAYS, "from": "08:30", "to": "12:00"},
@@ -26,17 +27,17 @@ BREAK = {
         {"days": ["sat"], "from": "10:00", "to": "12:00"},
     ],
 }
-NIGHT = {"name": "night", "week": [{"days": EVERY_DAY, "from": "22:00", "to": "06:00"}]}
-ALL_DAY = {"name": "all_day", "week": [{"days": EVERY_DAY, "from": "00:00", "to": "24:00"}]}
-SMALL_HOURS = {"name": "small", "week": [{"days": EVERY_DAY, "from": "01:30", "to": "03:00"}]}
-ALWAYS = {"name": "always", "always": True}
+NIGHT: dict[str, Any] = {"name": "night", "week": [{"days": EVERY_DAY, "from": "22:00", "to": "06:00"}]}
+ALL_DAY: dict[str, Any] = {"name": "all_day", "week": [{"days": EVERY_DAY, "from": "00:00", "to": "24:00"}]}
+SMALL_HOURS: dict[str, Any] = {"name": "small", "week": [{"days": EVERY_DAY, "from": "01:30", "to": "03:00"}]}
+ALWAYS: dict[str, Any] = {"name": "always", "always": True}
 
 
 def hours(*spans: tuple[float, float]) -> timedelta:
     return sum((timedelta(hours=to - start) for start, to in spans), timedelta())
 
 
-def of(document: dict[str, object], zone: str = "UTC", **more: object) -> BusinessTime:
+def of(document: dict[str, Any], zone: str = "UTC", **more: object) -> BusinessTime:
     return BusinessTime(Calendar.model_validate({**document, **more}), zone)
 
 
@@ -70,7 +71,7 @@ def local(text: str, zone: str = "UTC", fold: int = 0) -> datetime:
     ],
 )
 def test_so_much_business_time_later_it_is(
-    document: dict[str, object], zone: str, start: str, minutes: int, due: str
+    document: dict[str, Any], zone: str, start: str, minutes: int, due: str
 ) -> None:
     counted = of(document, zone)
     begins, ends = local(start, zone), local(due, zone)

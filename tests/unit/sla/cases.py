@@ -20,13 +20,13 @@ PACK = yaml.safe_load((Path(__file__).parents[3] / "deploy" / "policies" / "defa
 DAY = "2026-03-02"
 """A Monday."""
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-HOURS = {
+HOURS: dict[str, Any] = {
     "calendars": [
         {"name": "office", "week": [{"days": ["mon", "tue", "wed", "thu", "fri"], "from": "09:00", "to": "17:00"}]},
         {"name": "always", "always": True},
     ]
 }
-TARGETS = {
+TARGETS: dict[str, Any] = {
     "calendar": "office",
     "targets": [
         {"priority": "P1", "first_response": 15, "calendar": "always"},

@@ -202,7 +202,7 @@ def test_a_remembered_ledger_fills_what_a_snapshot_leaves_out() -> None:
 STATES = ("new", "open", "pending", "escalated")
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 600), st.sampled_from(STATES)), max_size=6),
     st.integers(0, 3000),
