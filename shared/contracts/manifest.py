@@ -5,6 +5,8 @@ Topics are created from here; a test holds it against the code.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from shared.contracts.chat import ChatReplyMissed
 from shared.contracts.decision import (
     TicketDecisionApplied,
