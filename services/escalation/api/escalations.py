@@ -107,7 +107,12 @@ def _reading(router: Router, desk: Desk) -> None:
 
 
 def _starting(router: Router, desk: Desk) -> None:
-    @router.post("/v1/escalations", status_code=201, response_model=EscalationWhole, responses=problems(409, 503))
+    @router.post(
+        "/v1/escalations",
+        status_code=201,
+        response_model=EscalationWhole,
+        responses={200: {"model": EscalationWhole}, **problems(409, 503)},
+    )
     async def start_escalation(
         request: Request, principal: Leader, new: NewEscalation, idempotency_key: IdempotencyKey = None
     ) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
@@ -191,7 +191,7 @@ class Handover(Strict):
     """When one shift ends and the next begins, by the clock on the wall."""
 
     weekday: Weekday
-    time: Annotated[time, AfterValidator(lambda value: value.replace(tzinfo=None, fold=0))]
+    time: Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description="`09:00`")]
 
 
 class ScheduleIn(Strict):
@@ -250,7 +250,7 @@ class ScheduleView(BaseModel):
             version=schedule.version,
             timezone=schedule.timezone,
             starts_on=schedule.starts_on,
-            handover=Handover(weekday=WEEKDAYS[schedule.weekday], time=schedule.handover),
+            handover=Handover(weekday=WEEKDAYS[schedule.weekday], time=f"{schedule.handover:%H:%M}"),
             members=list(schedule.members),
             shift_days=schedule.shift_days,
             overrides=[OverrideView.of(one) for one in overrides],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Annotated
 from uuid import UUID, uuid4
 
@@ -70,7 +70,9 @@ def _schedules(router: Router, desk: Desk) -> None:
                 return not_modified(found.version)
             return await _shown(tx, found)
 
-    @router.put("/v1/schedules/{name}", response_model=ScheduleView, responses=problems(409))
+    @router.put(
+        "/v1/schedules/{name}", response_model=ScheduleView, responses={201: {"model": ScheduleView}, **problems(409)}
+    )
     async def put_schedule(
         *,
         request: Request,
@@ -91,7 +93,7 @@ def _schedules(router: Router, desk: Desk) -> None:
                 timezone=wanted.timezone or await desk.known.timezone(principal.tenant_id, tx),
                 starts_on=wanted.starts_on,
                 weekday=WEEKDAYS.index(wanted.handover.weekday),
-                handover=wanted.handover.time,
+                handover=time.fromisoformat(wanted.handover.time),
                 members=tuple(wanted.members),
                 shift_days=wanted.shift_days,
             )
@@ -171,7 +173,7 @@ def _overrides(router: Router, desk: Desk) -> None:
 
 
 def _on_call(router: Router, desk: Desk) -> None:
-    @router.get("/v1/on-call")
+    @router.get("/v1/on-call", responses=problems(404))
     async def read_on_call(
         principal: Reader,
         at: Annotated[datetime | None, Query(description="With its zone; now when none is given.")] = None,

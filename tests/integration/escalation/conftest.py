@@ -25,7 +25,7 @@ from services.escalation.timers import Fired
 from shared import outbox
 from shared.auth import Authenticator, FixedCredentials
 from shared.contracts import cloudevents
-from shared.contracts.directory import Role
+from shared.contracts.directory import Role, TenantChanged
 from shared.contracts.event import Event
 from shared.contracts.manifest import PERSON_CHANGED, POLICY_PUBLISHED, TEAM_CHANGED, TENANT_CHANGED
 from shared.db import Database, is_retryable
@@ -103,7 +103,8 @@ class Service:
 
     async def staffed(self, tenant: str = "acme", **sections: Any) -> None:
         """A tenant with the default policy and a colleague of every role in one team."""
-        await self.learn(policy_event(tenant, **sections), team(tenant), *people(tenant))
+        known = TenantChanged(tenant_id=tenant, version=1, name=tenant, timezone="America/New_York")
+        await self.learn(known, policy_event(tenant, **sections), team(tenant), *people(tenant))
 
     # -- events in ------------------------------------------------------------------------------------------------
 
