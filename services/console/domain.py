@@ -58,6 +58,9 @@ SERVICES: tuple[str, ...] = tuple(sorted({rule.service for rule in PATHS}))
 SOCKETS: frozenset[str] = frozenset({"/v1/chat/socket"})
 """Paths that are WebSockets; no other is passed on as one."""
 
+STREAMS: frozenset[str] = frozenset({"/v1/events"})
+"""Paths whose answers do not end: they have connections of their own, so that listeners take none from requests."""
+
 
 def route(path: str, rules: Sequence[Rule] = PATHS) -> Rule | None:
     """The rule with the longest prefix that ends at a segment of `path`, or None."""

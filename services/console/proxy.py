@@ -40,7 +40,7 @@ class Proxy:
     def __init__(self, settings: Settings) -> None:
         self._upstreams = {service: url for service, url in settings.upstreams().items() if url}
         self._settings = settings
-        self._opened: aiohttp.ClientSession | None = None
+        self._opened: dict[bool, aiohttp.ClientSession] = {}
         try:
             self._key: bytes | None = key_of(master_key(settings))
         except SettingsError:
@@ -48,8 +48,8 @@ class Proxy:
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._opened is not None:
-            await self._opened.close()
+        for session in self._opened.values():
+            await session.close()
 
     async def get(self, service: str, path: str, *, seconds: float) -> tuple[int, bytes]:
         """A request of our own: status and body. Raises OSError or a TimeoutError when the service is away."""
@@ -58,17 +58,19 @@ class Proxy:
             msg = f"no address of {service} is configured"
             raise ConnectionError(msg)
         try:
-            async with asyncio.timeout(seconds), self._session.get(URL(base + path), allow_redirects=False) as answer:
+            async with asyncio.timeout(seconds), self._session().get(URL(base + path), allow_redirects=False) as answer:
                 return answer.status, await answer.read()
         except aiohttp.ClientError as error:
             raise ConnectionError(str(error) or type(error).__name__) from error
 
-    @property
-    def _session(self) -> aiohttp.ClientSession:
-        """Opened at the first request: it belongs to the running loop."""
-        if self._opened is None:
-            self._opened = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._settings.connections, keepalive_timeout=IDLE_SECONDS),
+    def _session(self, path: str = "") -> aiohttp.ClientSession:
+        """The connections for a path. Opened at the first request: they belong to the running loop."""
+        is_stream = path in domain.STREAMS
+        session = self._opened.get(is_stream)
+        if session is None:
+            limit = self._settings.streams if is_stream else self._settings.connections
+            session = self._opened[is_stream] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=limit, keepalive_timeout=IDLE_SECONDS),
                 timeout=aiohttp.ClientTimeout(
                     connect=self._settings.connect_seconds,
                     sock_connect=self._settings.connect_seconds,
@@ -80,8 +82,8 @@ class Proxy:
                 trust_env=False,
             )
             # The library would send idempotent requests again by itself, also those whose body has been read away.
-            self._opened._retry_connection = False  # noqa: SLF001 - there is no public switch
-        return self._opened
+            session._retry_connection = False  # noqa: SLF001 - there is no public switch
+        return session
 
     async def forward(self, service: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request to `service` and its answer back. Raises problems until the answer has begun."""
@@ -150,7 +152,7 @@ class Proxy:
         again = method in _SAFE and body is None
         while True:
             try:
-                return await self._session.request(
+                return await self._session(scope["path"]).request(
                     method, url, headers=headers, data=body.chunks() if body else None, allow_redirects=False
                 )
             except aiohttp.ClientError as error:

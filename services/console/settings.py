@@ -39,6 +39,7 @@ class Settings(ServiceSettings):
     upload_seconds: float = Field(10.0, gt=0, description="Longest silence of a client while it sends a body.")
     upload_bytes: int = Field(32_000_000, ge=1024, description="Largest body passed on; services have lower limits.")
     sockets: int = Field(1000, ge=1, description="WebSockets passed on at once.")
+    streams: int = Field(2000, ge=1, description="Endless answers (`/v1/events`) passed on at once.")
     connections: int = Field(256, ge=1, description="Connections to services at most, all together.")
 
     @field_validator(*_ADDRESSES)
