@@ -35,7 +35,7 @@ class Tx:
     """One open transaction and the instant it began.
 
     `instant` is the database's clock at the start (UTC, with the test clock's offset): the only "now" that a
-    handler may use. With `stamped` it is read once the transaction has its id (ADR 0012).
+    handler may use. With `stamped` it is read once the transaction has its id (ADR 0015).
     """
 
     __slots__ = ("_connection", "instant")

@@ -1,7 +1,7 @@
 """The watermark of `ticket.state`: up to which instant everything that was committed is out (architecture rule 5).
 
 Why it is true. Each transaction here draws its id before it reads the clock for its instant (`Database`, stamped; ADR
-0012), and the ledger bears that instant. A candidate is taken in this order:
+0015), and the ledger bears that instant. A candidate is taken in this order:
 
 1. the clock, then the oldest open transaction that has an id; the candidate is the lesser. A transaction that commits
    later either had its id already, then the candidate is no later than its start, or it drew its id after our look,

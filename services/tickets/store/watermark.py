@@ -22,7 +22,7 @@ _OLDEST = """
 async def oldest(session: Connection) -> datetime:
     """An instant (desk time) such that every transaction with an earlier one has ended, or will never commit.
 
-    The clock first, then the look: whoever has no id at the look draws it, and with it its instant, later (ADR 0012).
+    The clock first, then the look: whoever has no id at the look draws it, and with it its instant, later (ADR 0015).
     """
     now = await session.fetchval("SELECT clock_timestamp()")
     found: datetime = await session.fetchval(_OLDEST, now)
