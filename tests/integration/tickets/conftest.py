@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from services.tickets import api
 from services.tickets.api.desk import Desk
+from services.tickets.app import ROUTES
 from services.tickets.desk.deciding import Deciding
 from services.tickets.desk.hearing import Hearing
 from services.tickets.desk.intake import Intake
@@ -36,6 +37,7 @@ from shared.contracts.directory import PersonChanged, PolicyPublished, Role, Tea
 from shared.contracts.event import Event
 from shared.contracts.manifest import PERSON_CHANGED, POLICY_PUBLISHED, TEAM_CHANGED, TENANT_CHANGED
 from shared.contracts.message import Body, Hints, MessageReceived, Participant
+from shared.contracts.ticket import TicketState
 from shared.db import Database, Tx, is_retryable
 from shared.envelope import Answer, Emit, NotYet, Received
 from shared.http import Cursor
@@ -187,24 +189,38 @@ class Service:
     # -- messages -----------------------------------------------------------------------------------------------
 
     async def handle(self, *messages: MessageReceived) -> list[Answer]:
-        """One batch as the bus runs it: again at once after a conflict, nothing kept of a NotYet."""
-        batch = [received(message) for message in messages]
+        """One batch of messages."""
+        return await self._batch([received(one) for one in messages], Handlers.on_message_received)
+
+    async def hear(self, *events: Event, at: datetime | None = None) -> list[Answer]:
+        """One batch of events of one type of another service, which happened at `at`."""
+        (topic,) = {cloudevents.topic_name(event.TYPE) for event in events}
+        handler = next(route.handler for route in ROUTES if route.topic.name == topic)
+        return await self._batch([received(event, at) for event in events], handler)
+
+    async def _batch(self, batch: Sequence[Received[Any]], handler: Any) -> list[Answer]:
+        """As the bus runs it: again at once after a conflict, nothing kept of a NotYet."""
         while True:
             try:
-                return await self._transaction(batch)
+                return await self._transaction(batch, handler)
             except _NotYetError as waiting:
                 return waiting.answers
             except asyncpg.PostgresError as error:
                 if not is_retryable(error):
                     raise
 
-    async def _transaction(self, batch: Sequence[Received[MessageReceived]]) -> list[Answer]:
+    async def _transaction(self, batch: Sequence[Received[Any]], handler: Any) -> list[Answer]:
         async with self.database.begin() as tx:
-            answers = list(await self.handlers.on_message_received(tx, batch))
+            answers = list(await handler(self.handlers, tx, batch))
             if any(isinstance(answer, NotYet) for answer in answers):
                 raise _NotYetError(answers)
             await outbox.add(tx, answers)
             return answers
+
+    async def state(self, ticket: UUID) -> TicketState:
+        """The newest published state of a ticket."""
+        states = [one for one in await self.published("ticket.state") if one["ticket_id"] == str(ticket)]
+        return TicketState.model_validate(max(states, key=lambda one: one["revision"]))
 
     async def fire(self) -> None:
         """Fire what is due, and what that makes due."""
@@ -249,12 +265,12 @@ class _NotYetError(Exception):
         self.answers = answers
 
 
-def received(event: Event) -> Received[Any]:
+def received(event: Event, at: datetime | None = None) -> Received[Any]:
     return Received(
         event=event,
         id=uuid4(),
         type=event.TYPE,
-        time=START,
+        time=at or START,
         key=event.key,
         topic=cloudevents.topic_name(event.TYPE),
         partition=0,
