@@ -154,7 +154,7 @@ def report(console: Console, checks: Sequence[Check]) -> None:
     """The table of checks."""
     table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
     table.add_column("", no_wrap=True, width=2)
-    table.add_column("what was done", no_wrap=True, width=41)
+    table.add_column("what was done", no_wrap=True, width=38, overflow="ellipsis")
     table.add_column("what came out", ratio=1, overflow="ellipsis", no_wrap=True)
     table.add_column("ms", justify="right", no_wrap=True, width=5)
     for check in checks:

@@ -22,7 +22,7 @@ async def fired_and_recovered(stage: Stage) -> None:
     solved = await stage.fact("ticket.status_changed", ticket_id=ticket_id, trigger="recovered")
     opened = len(stage.topics.of("ticket.created", ticket_id=ticket_id))
     told = f"{solved['ticket']['number']} {solved['current']}, {opened} ticket"
-    stage.check("repeated and recovered → same ticket, solved", told, passed=opened == 1)
+    stage.check("repeated, recovered → same one, solved", told, passed=opened == 1)
 
 
 def _payload(run: str, began: str, ended: str | None = None) -> dict[str, object]:

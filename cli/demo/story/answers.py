@@ -48,7 +48,7 @@ async def solved_and_reopened(stage: Stage) -> None:
     path = f"/v1/tickets/{ticket_id}"
     refused = await stage.client.post(f"{path}/transitions", json={"to": "solved"})
     detail = f"{refused.status_code} {refused.json().get('detail', '')}"
-    stage.check("solving without a resolution → refused", detail, passed=refused.status_code in {409, 422})
+    stage.check("solving without resolution → refused", detail, passed=refused.status_code in {409, 422})
     await stage.ask("POST", f"{path}/transitions", {"to": "solved", "resolution": "Sessions renewed."})
     solved = await stage.fact("ticket.status_changed", ticket_id=ticket_id, current="solved")
     told = await stage.eventually(lambda: _to_requester(stage, ticket_id, "resolution"), "the resolution mail")

@@ -20,5 +20,6 @@ async def settled(stage: Stage, ticket_id: str) -> Event:
 
 
 def told(ticket: dict[str, Any]) -> str:
-    """`P2 de → translation` of a ticket's summary."""
-    return f"{ticket['priority']['label']} {ticket.get('language') or '–'} → {ticket['queue']}"
+    """`P2 de → translation, 000123` of a ticket's summary."""
+    number = ticket["number"].rpartition("-")[2]
+    return f"{ticket['priority']['label']} {ticket.get('language') or '–'} → {ticket['queue']}, {number}"

@@ -51,8 +51,8 @@ async def by_http(stage: Stage) -> None:
         created = await stage.fact("ticket.created", ticket_id=answer["ticket_id"])
         took = stage.since(sent, created)
         state = await decided.settled(stage, answer["ticket_id"])
-        outcome = f"{state['ticket']['number']} {decided.told(state['ticket'])}"
-        stage.check(f"{message['channel']} message → ticket, decided", outcome, passed=True, milliseconds=took)
+        outcome = decided.told(state["ticket"])
+        stage.check(f"{message['channel']} message → ticket, triaged", outcome, passed=True, milliseconds=took)
 
 
 async def repeated(stage: Stage) -> None:
@@ -78,7 +78,7 @@ async def by_mail(stage: Stage) -> None:
         took = stage.since(sent, created)
         ticket = (await decided.settled(stage, created["ticket_id"]))["ticket"]
         language = name.rsplit("-", 1)[1][:2]
-        outcome = f"{ticket['number']} {decided.told(ticket)}"
+        outcome = decided.told(ticket)
         right = ticket.get("language", "").startswith(language)
         stage.check(f"mail ({language}) → ticket, language known", outcome, passed=right, milliseconds=took)
 
@@ -117,7 +117,7 @@ async def stranger(stage: Stage) -> None:
     await sample(stage.addresses, "08-stranger-en.eml", run=stage.run, number=opened["ticket"]["number"])
     own = await opened_by(stage, f"{stage.run}.stranger@elsewhere.example")
     apart = own["ticket_id"] != opened["ticket_id"]
-    stage.check("stranger quoting the number → own ticket", own["ticket"]["number"], passed=apart)
+    stage.check("stranger quoting the number → his own", own["ticket"]["number"], passed=apart)
 
 
 async def many_at_once(stage: Stage) -> None:

@@ -59,14 +59,14 @@ async def reported_thrice(stage: Stage) -> None:
     among = all(found_one["candidates"][0]["ticket_id"] in tickets for found_one in found)
     best = found[-1]["candidates"][0]
     stage.check(
-        "same outage thrice → duplicates suggested",
+        "one outage thrice → duplicates found",
         f"{len(found)} found, {best['number']} {best['score']:.2f}",
         passed=among and len(tickets) == len(REPORTS),
         milliseconds=stage.since(sent, found[-1]),
     )
     ticket_id, other = found[-1]["ticket_id"], best["ticket_id"]
     await stage.until(lambda: _link(stage, ticket_id, other), "a suggested link in ticket.state")
-    await stage.ask("POST", f"/v1/tickets/{ticket_id}/links", {"kind": "duplicates", "ticket_id": other})
+    await stage.ask("POST", f"/v1/tickets/{ticket_id}/links", {"kind": "duplicates", "ticket": other})
     link = await stage.until(lambda: _link(stage, ticket_id, other, confirmed=True), "a confirmed link")
     stage.check("a person confirms → linked", f"{link['kind']} {link['number']}", passed=True)
     await stage.ask("POST", f"/v1/tickets/{ticket_id}/merge", {"into": other, "reason": "the same outage"})
