@@ -19,7 +19,7 @@ MOST_KNOWN = 5_000
 """Words of texts remembered per language, with what begins with them."""
 EVERYWHERE = "en"
 """Its words are looked for in every text: people write `server down` in any language."""
-WIDEST_GAP = 3
+WORDS_IN_GAP = 3
 DENIED_WITHIN = 5
 """Words before a match in which a denial is looked for, as long as only filling words stand between."""
 COUNTED_WITHIN = 4
@@ -40,8 +40,8 @@ class _Place:
 
     words: frozenset[str]
     beginnings: tuple[str, ...] = ()
-    gap: bool = False
-    """Up to three other words may come before it."""
+    gap: int = 0
+    """So many other words may come before it, none of them a denial."""
 
     def takes(self, word: str) -> bool:
         """Whether this word may stand here."""
@@ -60,7 +60,7 @@ class _Phrase:
     @classmethod
     def of(cls, meaning: Meaning, language: str, places: tuple[_Place, ...]) -> _Phrase:
         """The phrase of these places."""
-        known = len(places) > 1 and not places[1].beginnings
+        known = len(places) > 1 and not places[1].beginnings and places[1].gap <= WORDS_IN_GAP
         return cls(meaning, language, places, places[1].words if known else None)
 
 
@@ -108,6 +108,7 @@ class Lexicon:
         }
         # Scripts without spaces are searched as they stand; a longer one hides those within it.
         self._together = sorted(together, key=lambda pair: (-len(pair[1]), pair[1]))
+        self._subject_only = frozenset(signal.name for signal in rules.signals if signal.only_in_subject)
         self._denials = frozenset(_single(rules.negation.words))
         self._between = frozenset(_single(rules.negation.between))
         self._numbers = {
@@ -128,12 +129,14 @@ class Lexicon:
         found: list[tuple[Meaning, Found]] = []
         counts: list[int] = []
         for words, in_subject in ((in_title, True), (in_body, False)):
-            matches = _matches(words, beginnings)
+            matches = _matches(words, beginnings, self._denials)
             for match in matches:
                 if match.phrase.meaning.kind == "people":
                     number = self._number(words, match.at[0])
                     if number is not None:
                         counts.append(number)
+                    continue
+                if match.phrase.meaning.name in self._subject_only and not in_subject:
                     continue
                 one = Found(
                     name=match.phrase.meaning.name,
@@ -185,16 +188,16 @@ class Lexicon:
                 text = text.replace(characters, " ")
 
 
-def _matches(words: Sequence[str], beginnings: _Beginnings) -> list[_Match]:
+def _matches(words: Sequence[str], beginnings: _Beginnings, denials: frozenset[str]) -> list[_Match]:
     found: list[_Match] = []
     for at, phrases in enumerate(map(beginnings.__getitem__, words)):
         if not phrases:
             continue
-        following = words[at + 1 : at + 2 + WIDEST_GAP]
+        following = words[at + 1 : at + 2 + WORDS_IN_GAP]
         for phrase in phrases:
             if phrase.soon is not None and phrase.soon.isdisjoint(following):
                 continue
-            places = _follow(phrase.places, words, at)
+            places = _follow(phrase.places, words, at, denials)
             if places is not None:
                 found.append(_Match(phrase, places))
     if len(found) < 2:
@@ -239,20 +242,20 @@ def _each(meaning: Meaning, words: Words) -> Iterator[tuple[Meaning, str, str]]:
 def _forms(phrase: str) -> Iterator[tuple[_Place, ...]]:
     """The sequences a phrase stands for: one, and one more for each word in it that is two (`can't`)."""
     choices: list[list[tuple[_Place, ...]]] = []
-    gap = False
+    gap = 0
     for piece in phrase.split():
         if piece == GAP:
-            gap = True
+            gap += WORDS_IN_GAP
         else:
-            choices.append(_choices(piece.split("|"), gap=gap))
-            gap = False
+            choices.append(_choices(piece.split("|"), gap))
+            gap = 0
     for chosen in product(*choices):
         form = tuple(place for places in chosen for place in places)
         if form:
             yield form
 
 
-def _choices(words: Sequence[str], *, gap: bool) -> list[tuple[_Place, ...]]:
+def _choices(words: Sequence[str], gap: int) -> list[tuple[_Place, ...]]:
     single: set[str] = set()
     beginnings: set[str] = set()
     several: list[tuple[_Place, ...]] = []
@@ -261,7 +264,7 @@ def _choices(words: Sequence[str], *, gap: bool) -> list[tuple[_Place, ...]]:
         if len(parts) == 1:
             (beginnings if word.endswith("*") else single).add(parts[0])
         elif parts:
-            places = [_Place(frozenset((part,)), (), gap and not number) for number, part in enumerate(parts)]
+            places = [_Place(frozenset((part,)), (), 0 if number else gap) for number, part in enumerate(parts)]
             if word.endswith("*"):
                 places[-1] = _Place(frozenset(), (parts[-1],))
             several.append(tuple(places))
@@ -278,14 +281,16 @@ def _single(words: Words) -> Iterator[str]:
                     yield from place.words
 
 
-def _follow(places: Sequence[_Place], words: Sequence[str], start: int) -> tuple[int, ...] | None:
+def _follow(
+    places: Sequence[_Place], words: Sequence[str], start: int, denials: frozenset[str]
+) -> tuple[int, ...] | None:
     """Where the words of a phrase are, the first of them at `start`; None when they are not."""
     at = [start]
     here = start + 1
     for wanted in places[1:]:
-        reach = WIDEST_GAP if wanted.gap else 0
+        reach = wanted.gap
         while here < len(words) and not wanted.takes(words[here]):
-            if reach == 0 or is_boundary(words[here]):
+            if reach == 0 or is_boundary(words[here]) or words[here] in denials:
                 return None
             reach -= 1
             here += 1

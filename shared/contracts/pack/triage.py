@@ -1,7 +1,7 @@
 """What triage decides from: impact, urgency, matrix, rules, queues, estimates (seed 000 §3-4, seed 001 §6.3).
 
 Words are whole words, whatever their case and accents. A phrase may say `payment*` (any ending), `site|portal`
-(either), and `..` (up to three words in between): `cannot|unable .. log|sign in`.
+(either), and `..` (up to three words in between, none of them a denial): `cannot|unable .. log|sign in`.
 """
 
 from __future__ import annotations
@@ -104,6 +104,8 @@ class Signal(Part):
     urgency: UrgencyName | None = None
     stated: bool = False
     """The writer says impact or urgency in so many words: `no hurry` is believed over what the matter suggests."""
+    only_in_subject: bool = False
+    """What a body says in passing (`how long will it take?`) is a request's matter where its subject says it."""
     denied_urgency: UrgencyName | None = None
     """Stated by a denial: `not urgent` says low."""
     at_least: Label | None = None
