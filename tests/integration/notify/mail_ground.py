@@ -7,8 +7,8 @@ import contextlib
 import email
 import email.policy
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import httpx2
+import orjson
 import yaml
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from pydantic import SecretStr
@@ -157,7 +158,12 @@ class Ground:
     blobs: Blobs
     tasks: Tasks
     callers: dict[str, Caller]
+    running: list[asyncio.Future[None]]
     _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def work(self) -> None:
+        """Hand over what waits, from now on."""
+        self.running += [asyncio.ensure_future(loop.run()) for loop in self.tasks.loops()]
 
     # -- reference data -----------------------------------------------------------------------------------------
 
@@ -234,8 +240,6 @@ class Ground:
 
     async def published(self, topic: str) -> list[dict[str, Any]]:
         """What the outbox holds for a topic."""
-        import orjson  # noqa: PLC0415 - only here
-
         rows = await self.database.fetch("SELECT payload FROM outbox WHERE topic = $1 ORDER BY id", topic)
         return [orjson.loads(row["payload"]) for row in rows]
 
@@ -273,10 +277,9 @@ class Ground:
         headers = {**self.callers[who].headers, **given.pop("headers", {})}
         return await self.http.request(method, path, headers=headers, **given)
 
-    @contextmanager
-    def shown(self) -> Iterator[Callable[[str], float]]:
-        """Reads a metric by its name."""
-        yield lambda name: self.metrics.registry.get_sample_value(name, {"service": "notify"}) or 0.0
+    def measured(self, name: str) -> float:
+        """A metric by its name."""
+        return self.metrics.registry.get_sample_value(name, {"service": "notify"}) or 0.0
 
 
 def received(event: Event, *, at: datetime | None = None, identity: UUID | None = None) -> Received[Any]:
@@ -392,13 +395,22 @@ def paged(page_id: UUID | None = None, urgency: str = "high", minutes: float = 1
 
 @asynccontextmanager
 async def ground(
-    databases: ScratchDatabases, folder: Path, sink: Sink, url: str | None = None, **settings: Any
+    databases: ScratchDatabases,
+    folder: Path,
+    sink: Sink,
+    url: str | None = None,
+    *,
+    working: bool = True,
+    **settings: Any,
 ) -> AsyncIterator[Ground]:
-    """Everything, with the default pack and some people; `url` names a database made before."""
+    """Everything, with the default pack and some people; `url` names a database made before.
+
+    Not `working`: mails wait until `work` is called.
+    """
     url = url or await databases.create("notify")
     given = Settings(
         database_url=SecretStr(url),
-        smtp_url=SecretStr(f"smtp://127.0.0.1:{sink.port}"),
+        smtp_url=SecretStr(settings.pop("smtp_url", f"smtp://127.0.0.1:{sink.port}")),
         blobs_url=folder.as_uri(),
         master_key=SecretStr(MASTER.hex()),
         public_url="https://desk.example",
@@ -431,7 +443,7 @@ async def ground(
     routers = [preferences.routes(desk), notifications.routes(desk), pages.routes(desk)]
     credentials = FixedCredentials(*(one.credential for one in callers.values()))
     app = api.build(given, database, Authenticator(credentials), routers)
-    running = [asyncio.ensure_future(loop.run()) for loop in tasks.loops()]
+    running: list[asyncio.Future[None]] = []
     try:
         async with in_memory(app) as http:
             made = Ground(
@@ -445,8 +457,11 @@ async def ground(
                 blobs=Blobs(folder.as_uri()),
                 tasks=tasks,
                 callers=callers,
+                running=running,
             )
             await _people(made)
+            if working:
+                made.work()
             yield made
     finally:
         await _end(running)
@@ -456,7 +471,7 @@ async def ground(
 
 async def _end(running: Sequence[asyncio.Future[None]]) -> None:
     """Cancel, and again: what is under way is given back."""
-    for _ in range(2):
+    for _ in range(2 if running else 0):
         for one in running:
             one.cancel()
         await asyncio.wait(running, timeout=0.5)

@@ -266,7 +266,9 @@ async def test_what_is_refused_for_a_day_is_given_up_and_may_be_tried_again_by_h
 async def _attempted(mails: Ground, attempts: int) -> None:
     async def done() -> bool:
         (one,) = await mails.deliveries()
-        return one.attempts >= attempts and one.state != "sending"
+        leased = await mails.database.fetchval("SELECT count(*) FROM task WHERE lease_token IS NOT NULL")
+        assert one.attempts >= attempts, await mails.database.fetch("SELECT * FROM task")
+        return one.state != "sending" and not leased
 
     await eventually(done)
 
