@@ -18,8 +18,8 @@ from shared.db import Tx
 from shared.explain import explain
 from shared.replica import Replica
 
-MOST_COMPILED = 32
-"""Different rules kept compiled; tenants with the same pack share one, which is a few hundred kilobytes."""
+MOST_COMPILED = 16
+"""Different rules kept compiled, those used last; each takes 2 to 4 MB, and tenants with the same pack share one."""
 
 logger = structlog.get_logger(__name__)
 
@@ -31,12 +31,20 @@ class Missing:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    stamp: tuple[object, ...]
+    """The publications it was made of."""
+    digest: bytes
+    ruleset: Ruleset
+
+
 class Known:
     """Reads the replica; a ruleset is remembered by the publications it is made of."""
 
     def __init__(self) -> None:
         self._replica: Replica
-        self._rulesets: dict[str, tuple[tuple[object, ...], Ruleset]] = {}
+        self._rulesets: dict[str, _Remembered] = {}
         self._compiled: OrderedDict[bytes, Compiled] = OrderedDict()
 
     def read(self, replica: Replica) -> None:
@@ -70,11 +78,13 @@ class Known:
             about.version if about else 0,
         )
         remembered = self._rulesets.get(tenant)
-        if remembered is not None and remembered[0] == stamp:
-            return remembered[1]
+        if remembered is not None and remembered.stamp == stamp:
+            self._compiled.move_to_end(remembered.digest)
+            return remembered.ruleset
+        digest = _digest(*sections)
         try:
             ruleset = Ruleset(
-                compiled=self._compile(*sections),
+                compiled=self._compile(digest, *sections),
                 version=sections[0].pack_version,
                 languages=about.languages if about else (),
             )
@@ -82,20 +92,17 @@ class Known:
             # Of a later release, say: tickets wait for one that can be read, which is better than being parked.
             section = "priorities" if error.title == "Priorities" else "triage"
             logger.error("section of a pack cannot be read", tenant=tenant, section=section, reason=explain(error))
-            return remembered[1] if remembered is not None else Missing(f"{tenant}/{section}")
-        self._rulesets[tenant] = (stamp, ruleset)
+            return remembered.ruleset if remembered is not None else Missing(f"{tenant}/{section}")
+        self._rulesets[tenant] = _Remembered(stamp, digest, ruleset)
         return ruleset
 
-    def _compile(self, triage: PolicyPublished, priorities: PolicyPublished) -> Compiled:
-        """The same sections are compiled once, whoever they belong to: they are equal word for word."""
-        content = orjson.dumps([triage.document, priorities.document], option=orjson.OPT_SORT_KEYS)
-        digest = hashlib.sha256(content).digest()
+    def _compile(self, digest: bytes, triage: PolicyPublished, priorities: PolicyPublished) -> Compiled:
         known = self._compiled.get(digest)
         if known is None:
-            known = compiled(triage.document, priorities.document)
-            self._compiled[digest] = known
+            known = self._compiled[digest] = compiled(triage.document, priorities.document)
             if len(self._compiled) > MOST_COMPILED:
-                self._compiled.popitem(last=False)
+                gone, _ = self._compiled.popitem(last=False)
+                self._rulesets = {tenant: one for tenant, one in self._rulesets.items() if one.digest != gone}
         self._compiled.move_to_end(digest)
         return known
 
@@ -106,3 +113,8 @@ class Known:
             return {}
         found = await self._replica.get_many(PersonChanged, wanted, tx=tx)
         return {person.person_id: person for person in found.values()}
+
+
+def _digest(triage: PolicyPublished, priorities: PolicyPublished) -> bytes:
+    """The same for sections that are equal word for word, whoever they belong to."""
+    return hashlib.sha256(orjson.dumps([triage.document, priorities.document], option=orjson.OPT_SORT_KEYS)).digest()

@@ -104,7 +104,7 @@ class Lexicon:
         self._any_language = _Beginnings(spaced)
         self._by_language = {
             language: _Beginnings(phrase for phrase in spaced if phrase.language in {"", EVERYWHERE, language})
-            for language in {EVERYWHERE, *(phrase.language for phrase in spaced)}
+            for language in {EVERYWHERE, *(phrase.language for phrase in spaced if phrase.language)}
         }
         # Scripts without spaces are searched as they stand; a longer one hides those within it.
         self._together = sorted(together, key=lambda pair: (-len(pair[1]), pair[1]))
