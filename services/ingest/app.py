@@ -14,6 +14,7 @@ from services.ingest.channels.alerts import Alerts
 from services.ingest.channels.chat import Chats
 from services.ingest.channels.chat_hub import Hub
 from services.ingest.channels.http import Submissions
+from services.ingest.channels.mailbox import Mailboxes
 from services.ingest.channels.smtp import Reception
 from services.ingest.chat.transcript import MISSED, Transcript
 from services.ingest.intake import Intake
@@ -63,6 +64,7 @@ async def build(settings: Settings) -> Service:
     intake = Intake(database, relay.wake, measures)
     parser = Parser(measures, children=settings.parse_children)
     mailroom = Mailroom(parser, archive, intake, _options(settings))
+    mailboxes = Mailboxes(settings, database, mailroom, intake, key)
     hub = Hub(database, blobs, most=settings.chat_connections)
     routes = application(
         settings,
@@ -71,6 +73,7 @@ async def build(settings: Settings) -> Service:
         submissions=Submissions(database, archive, intake),
         alerting=Alerts(database, archive, intake),
         chats=Chats.of(settings, database, intake, hub, key),
+        polled=mailboxes,
         quarantine=Quarantine(database, blobs, parser, mailroom, intake),
         blobs=blobs,
         cursors=Cursor(key),
@@ -97,6 +100,7 @@ async def build(settings: Settings) -> Service:
         *relay.loops(),
         *timers.loops(),
         hub.loop(),
+        Loop(name="mailboxes", run=mailboxes.run),
         Loop(name="intake", run=rest),
         sweep.loop(database, blobs),
     ]

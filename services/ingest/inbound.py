@@ -74,6 +74,17 @@ def destination(address: str, found: Mapping[str, Sequence[Claim]], token_key: b
     return None
 
 
+def answered_tickets(tenant_id: str, addresses: Iterable[str], token_key: bytes) -> list[Destination]:
+    """Which of the addresses that a mail names are signed reply addresses of this tenant."""
+    found = []
+    for address in dict.fromkeys(ids.normalise_address(one) for one in addresses):
+        token = mail_token.in_address(address)
+        ticket = None if token is None else mail_token.verify(token_key, tenant_id, token)
+        if ticket is not None:
+            found.append(Destination(tenant_id, address, ticket))
+    return found
+
+
 def by_tenant(destinations: Iterable[Destination]) -> dict[str, Sequence[Destination]]:
     """Recipients of one mail grouped: each tenant gets one message."""
     found: dict[str, list[Destination]] = {}

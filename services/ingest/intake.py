@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -71,6 +71,13 @@ class Intake:
             self._writer = asyncio.create_task(self._write_all(), name="ingest writer")
         return await done
 
+    async def accept_with(self, drafts: Sequence[Draft], also: Callable[[Tx], Awaitable[None]]) -> list[Outcome]:
+        """Store all drafts and what `also` writes in one transaction of their own; one outcome each.
+
+        Raises what `also` and the database raise; then nothing of it was stored, or the commit itself was lost.
+        """
+        return await self._commit(drafts, also)
+
     async def settled(self) -> None:
         """Wait until nothing is being written."""
         while self._writer is not None:
@@ -123,11 +130,15 @@ class Intake:
                 submission.done.set_result(outcomes[position : position + size])
             position += size
 
-    async def _commit(self, drafts: Sequence[Draft]) -> list[Outcome]:
+    async def _commit(
+        self, drafts: Sequence[Draft], also: Callable[[Tx], Awaitable[None]] | None = None
+    ) -> list[Outcome]:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with self._database.begin() as tx:
                     outcomes = await store_drafts(tx, drafts)
+                    if also is not None:
+                        await also(tx)
             except Exception as error:
                 again = isinstance(error, store.ThreadMovedError) or is_retryable(error)
                 if not again or attempt == ATTEMPTS:

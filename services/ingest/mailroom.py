@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from uuid import UUID
 
 from services.ingest.archive import Archive
@@ -69,6 +70,10 @@ class Mailroom:
             ]
         return await self._intake.accept(drafts)
 
+    def reading(self, spool: Spool, options: Options) -> AbstractAsyncContextManager[ParsedMail]:
+        """A mail, read; its files are there until the block ends."""
+        return self._parser.reading(spool, options)
+
     def options(self, return_path: str | None) -> Options:
         """How to read a mail with this envelope sender (None: not known)."""
         given = self._options
@@ -86,8 +91,13 @@ class Mailroom:
         spool: Spool,
         destinations: Sequence[Destination],
         correlation: str,
+        *,
+        receipt: str | None = None,
     ) -> Draft:
-        """One tenant's message; its bytes are in the blob store when this returns."""
+        """One tenant's message; its bytes are in the blob store when this returns.
+
+        `receipt` tells two receipts apart where the mail itself cannot; without it each is another.
+        """
         original, body, attachments = await asyncio.gather(
             self._archive.original(tenant_id, spool.chunks(), MAIL),
             self._archive.body(tenant_id, text_of(mail), mail.html),
@@ -95,7 +105,7 @@ class Mailroom:
         )
         return Draft(
             tenant_id=tenant_id,
-            message_id=ids.message_id(tenant_id, Channel.EMAIL, source_of(mail, uuid.uuid4().hex)),
+            message_id=ids.message_id(tenant_id, Channel.EMAIL, source_of(mail, receipt or uuid.uuid4().hex)),
             channel=Channel.EMAIL,
             sender=participant(tenant_id, mail.sender.address, mail.sender.name),
             recipients=tuple(participant(tenant_id, one.address, one.name) for one in mail.recipients),

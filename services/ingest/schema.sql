@@ -72,6 +72,45 @@ CREATE INDEX inbound_tenant ON inbound USING btree (tenant_id);
 COMMENT ON COLUMN inbound.catch_all IS 'every address of the domain, not only replies by token';
 COMMENT ON COLUMN inbound.place IS 'a whole address, or a domain';
 
+CREATE TABLE mailbox (
+    mailbox_id uuid NOT NULL,
+    tenant_id text NOT NULL,
+    version bigint NOT NULL,
+    active boolean NOT NULL,
+    host text NOT NULL,
+    port integer NOT NULL,
+    tls text NOT NULL,
+    username text NOT NULL,
+    password bytea NOT NULL,
+    address text NOT NULL,
+    folder text NOT NULL,
+    interval_seconds double precision NOT NULL,
+    begin_with text NOT NULL,
+    after_import text NOT NULL,
+    move_to text,
+    uidvalidity bigint,
+    last_uid bigint NOT NULL DEFAULT 0,
+    not_before timestamp with time zone,
+    anew_to bigint NOT NULL DEFAULT 0,
+    imported bigint NOT NULL DEFAULT 0,
+    succeeded_at timestamp with time zone,
+    failed_at timestamp with time zone,
+    failures integer NOT NULL DEFAULT 0,
+    problem text,
+    detail text,
+    next_at timestamp with time zone NOT NULL,
+    lease_token uuid,
+    lease_until timestamp with time zone,
+    CONSTRAINT mailbox_pkey PRIMARY KEY (mailbox_id),
+    CONSTRAINT mailbox_tenant_id_host_username_folder_key UNIQUE (tenant_id, host, username, folder)
+);
+CREATE INDEX mailbox_due ON mailbox USING btree (next_at) WHERE active;
+COMMENT ON COLUMN mailbox.anew_to IS 'mails up to this one were there when the server numbered them anew';
+COMMENT ON COLUMN mailbox.last_uid IS 'every mail up to this one is stored, in the generation of uidvalidity';
+COMMENT ON COLUMN mailbox.lease_until IS 'on real time: one instance polls a mailbox at a time';
+COMMENT ON COLUMN mailbox.not_before IS 'older mails were there before us and are left alone; null: none are';
+COMMENT ON COLUMN mailbox.password IS 'wrapped by the master key';
+
 CREATE TABLE message (
     message_id uuid NOT NULL,
     tenant_id text NOT NULL,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.ingest.mail.limits import Limits
@@ -35,9 +36,28 @@ class Settings(HttpSettings):
     loop_token: str = Field("deskwire", description="What our own mail carries in X-Loop.")
     attachment_bytes: int = Field(25 * 1024 * 1024, ge=1, description="Largest file sent ahead of its message.")
     batch_bytes: int = Field(8_000_000, ge=1024, description="Largest body of POST /v1/messages.")
+    imap_ca_file: str = Field("", description="CA certificates of mail servers; empty for the system's.")
+    imap_allowed_networks: str = Field(
+        "", description="Private networks whose mail servers may be polled, separated by commas: 10.0.0.0/8."
+    )
     chat_hours: int = Field(24, ge=1, le=720, description="How long a chat visitor may come back to a session.")
     chat_leave_seconds: float = Field(60.0, gt=0, description="Absence after which answers are mailed instead.")
     chat_idle_seconds: float = Field(1800.0, gt=0, description="Silence after which a chat connection is closed.")
     chat_connections: int = Field(1000, ge=1, description="Chat connections at once, waiting requests among them.")
     chat_sessions_per_minute: int = Field(30, ge=1, description="Chats opened by one client address.")
     chat_messages_per_minute: int = Field(60, ge=1, description="Messages in one chat.")
+
+    @field_validator("imap_allowed_networks")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        for one in _words(value):
+            ipaddress.ip_network(one)
+        return value
+
+    def imap_networks(self) -> tuple[str, ...]:
+        """The networks, one by one."""
+        return _words(self.imap_allowed_networks)
+
+
+def _words(value: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in value.split(",") if word.strip())

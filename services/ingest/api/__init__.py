@@ -13,13 +13,14 @@ from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
 from services.ingest.api import chat as chat_site
-from services.ingest.api import suppressions
+from services.ingest.api import mailboxes, suppressions
 from services.ingest.archive import Blobs
 from services.ingest.channels import alerts, chat, http
 from services.ingest.channels.alerts import Alerts
 from services.ingest.channels.chat import Chats
 from services.ingest.channels.chat_socket import Sockets
 from services.ingest.channels.http import Accepted, BatchIn, Submissions, Submitter
+from services.ingest.channels.mailbox import Mailboxes
 from services.ingest.channels.submission import MessageIn
 from services.ingest.quarantine import Quarantine, StillUnreadableError
 from services.ingest.settings import Settings
@@ -82,6 +83,7 @@ def application(
     submissions: Submissions,
     alerting: Alerts,
     chats: Chats,
+    polled: Mailboxes,
     quarantine: Quarantine,
     blobs: Blobs,
     cursors: Cursor,
@@ -106,6 +108,7 @@ def application(
     app.include_router(chat.router(chats))
     app.include_router(chat_site.router(database))
     app.add_api_websocket_route("/v1/chat/socket", Sockets(chats, settings.chat_idle_seconds).serve)
+    app.include_router(mailboxes.router(database, polled))
     app.include_router(_messages(database, blobs))
     app.include_router(_quarantine(database, quarantine, cursors))
     app.include_router(suppressions.router(database, cursors, wake))

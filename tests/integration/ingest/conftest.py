@@ -24,6 +24,7 @@ from services.ingest.channels.alerts import Alerts
 from services.ingest.channels.chat import Chats
 from services.ingest.channels.chat_hub import Hub
 from services.ingest.channels.http import Submissions
+from services.ingest.channels.mailbox import Mailboxes
 from services.ingest.channels.smtp import Reception
 from services.ingest.intake import Intake
 from services.ingest.mail.parse import Options
@@ -73,6 +74,7 @@ class Ingest:
     credentials: FixedCredentials
     measures: Measures
     hub: Hub
+    mailboxes: Mailboxes
     woken: list[None] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)
     """API keys by `tenant/role`."""
@@ -155,6 +157,7 @@ async def ingest(databases: ScratchDatabases, tmp_path: Path) -> AsyncIterator[I
         database_url=url,
         blobs_url=tmp_path.joinpath("blobs").as_uri(),
         smtp_port=1,
+        imap_allowed_networks="127.0.0.0/8",
         rate_per_second=1e6,
         rate_burst=10**6,
     )
@@ -167,6 +170,7 @@ async def ingest(databases: ScratchDatabases, tmp_path: Path) -> AsyncIterator[I
     archive = Archive(blobs)
     mailroom = Mailroom(parser, archive, intake, Options(authserv_ids=frozenset({"mx.acme.example"})))
     credentials = FixedCredentials()
+    mailboxes = Mailboxes(settings, database, mailroom, intake, MASTER)
     hub = Hub(database, blobs, most=100)
     app = application(
         settings,
@@ -175,6 +179,7 @@ async def ingest(databases: ScratchDatabases, tmp_path: Path) -> AsyncIterator[I
         submissions=Submissions(database, archive, intake),
         alerting=Alerts(database, archive, intake),
         chats=Chats.of(settings, database, intake, hub, MASTER),
+        polled=mailboxes,
         quarantine=Quarantine(database, blobs, parser, mailroom, intake),
         blobs=blobs,
         cursors=Cursor(MASTER),
@@ -200,6 +205,7 @@ async def ingest(databases: ScratchDatabases, tmp_path: Path) -> AsyncIterator[I
             credentials,
             measures,
             hub,
+            mailboxes,
             woken,
         )
     await parser.close()
