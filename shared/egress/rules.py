@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit, urlunsplit
 
@@ -123,6 +124,7 @@ def networks(texts: str) -> tuple[Network, ...]:
     return tuple(ip_network(text.strip()) for text in texts.split(",") if text.strip())
 
 
+@lru_cache(maxsize=4096)
 def target_of(url: str) -> Target:
     """Whom `url` calls. Raises UrlError for anything two readers could understand differently."""
     if len(url) > LONGEST_URL:
