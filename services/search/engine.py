@@ -129,6 +129,14 @@ class Engine:
         if await self._call("HEAD", f"/{name}", seconds=_ADMIN_SECONDS) is not True:
             await self._call("PUT", f"/{name}", body=body, seconds=_ADMIN_SECONDS, ignore=("resource_already_exists",))
 
+    async def highest(self) -> int:
+        """The highest number of an index there is; 0 for none."""
+        found: Mapping[str, Any] = await self._call(
+            "GET", f"/{mapping.index(self._prefix, 0)[:-1]}*/_alias", seconds=_ADMIN_SECONDS
+        )
+        numbers = [name.rpartition("-")[2] for name in found]
+        return max((int(number) for number in numbers if number.isdigit()), default=0)
+
     async def searched(self) -> list[str]:
         """The indexes behind the alias: one, or none."""
         try:

@@ -20,6 +20,9 @@ from shared.contracts.ticket import TicketCreated, TicketMessageAdded, TicketSta
 from shared.db import Tx
 from shared.envelope import Answer, Emit, Received, Tombstone
 
+TOO_OLD = timedelta(hours=24)
+"""A ticket told of later than this is kept and compared with nothing: a replay must not decide about history."""
+
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
@@ -46,7 +49,11 @@ class Handlers:
         events = sorted((one.event for one in batch), key=lambda event: event.ticket_id)
         reports = [report_of(event.tenant_id, event.ticket, event.message) for event in events]
         await keep(tx, [(event.tenant_id, event.ticket_id, event.message) for event in events], reports)
-        fresh = [report for event, report in zip(events, reports, strict=True) if compared(event)]
+        fresh = [
+            report
+            for event, report in zip(events, reports, strict=True)
+            if compared(event) and report.opened_at > tx.instant - TOO_OLD
+        ]
         keys = {report.ticket_id: sketch.keys(report.tenant_id, report.gist) for report in fresh}
         rows = [(key, report.opened_at, report.ticket_id) for report in fresh for key in keys[report.ticket_id]]
         await duplicates.add_keys(tx, rows)

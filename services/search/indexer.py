@@ -227,8 +227,9 @@ class Indexer:
 
     async def _begin(self, live: Generation | None) -> None:
         """Begin an index; it is searched at once where there is no other, since little is better than nothing."""
+        above = await self._engine.highest()
         async with self._database.begin() as tx:
-            number = await generations.begin(tx, self._fingerprint, live=live is None)
+            number = await generations.begin(tx, self._fingerprint, live=live is None, above=above)
         if number is None:
             return
         await self._engine.create(number)

@@ -52,6 +52,7 @@ _ADD_MESSAGES = f"""
         INSERT INTO message (ticket_id, message_id, tenant_id, created_at, internal, text)
         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::bool[], $6::text[])
             AS m (ticket_id, message_id, tenant_id, created_at, internal, text)
+        WHERE (SELECT d.deleted_at FROM document d WHERE d.ticket_id = m.ticket_id) IS NULL
         ORDER BY 1, 2
         ON CONFLICT DO NOTHING
         RETURNING ticket_id, text IS NOT NULL AS known

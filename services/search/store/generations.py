@@ -34,17 +34,20 @@ async def all_of(database: Database | Tx) -> list[Generation]:
     return [Generation(**dict(row)) for row in rows]
 
 
-async def begin(tx: Tx, fingerprint: str, *, live: bool) -> int | None:
+async def begin(tx: Tx, fingerprint: str, *, live: bool, above: int = 0) -> int | None:
     """Begin another index, at once live where there is none yet; its number, or None while one is being filled.
 
-    Two that begin at once: the unique index lets one through, the other finds it there.
+    `above` is the highest number the engine has, also from a database before this one. Two that begin at once: the
+    unique index lets one through, the other finds it there.
     """
     number: int | None = await tx.fetchval(
         "INSERT INTO generation (number, fingerprint, state, live_at)"
-        " SELECT coalesce(max(number), 0) + 1, $1, $2, CASE WHEN $2 = 'live' THEN now() END FROM generation"
+        " SELECT greatest(coalesce(max(number), 0), $3) + 1, $1, $2, CASE WHEN $2 = 'live' THEN now() END"
+        " FROM generation"
         " ON CONFLICT DO NOTHING RETURNING number",
         fingerprint,
         "live" if live else "filling",
+        above,
     )
     return number
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +19,6 @@ from pydantic import SecretStr
 
 from services.search.app import REPLICATED, ROUTES, build
 from services.search.settings import Settings
-from shared.contracts import ids
 from shared.contracts.decision import TicketDuplicatesFound
 from shared.contracts.directory import Role
 from shared.contracts.event import Event
@@ -40,10 +39,20 @@ from shared.service import Service
 from tests.support.api import MASTER_KEY, Caller, caller, in_memory
 from tests.support.databases import ScratchDatabases
 from tests.support.engines import Engines
-from tests.support.topics import create_topics
+from tests.support.topics import create_topics, delete_topics, new_prefix
 from tests.support.waiting import eventually
 
 NOW = datetime(2026, 11, 3, 9, 0, tzinfo=UTC)
+
+
+@dataclass
+class Own:
+    """What is this test's own."""
+
+    tenant: str = "acme"
+
+
+OWN = Own()
 
 
 @dataclass
@@ -52,7 +61,7 @@ class Ticket:
 
     subject: str = "Printer on fire"
     text: str = "It burns."
-    tenant: str = "acme"
+    tenant: str = field(default_factory=lambda: OWN.tenant)
     id: UUID = field(default_factory=uuid4)
     number: str = ""
     requester: UUID = field(default_factory=uuid4)
@@ -267,9 +276,9 @@ class Desk:
     async def subjects(self, who: Caller, **query: Any) -> list[str]:
         return [item["subject"] for item in (await self.find(who, **query))["items"]]
 
-    async def known(self, role: Role, *, tenant: str = "acme", person: UUID | None = None) -> Caller:
+    async def known(self, role: Role, *, tenant: str | None = None, person: UUID | None = None) -> Caller:
         """Somebody whose credential the service knows."""
-        who = caller(role, tenant_id=tenant, person_id=person or uuid4())
+        who = caller(role, tenant_id=tenant or OWN.tenant, person_id=person or uuid4())
         await self.publish(who.credential)
 
         async def admitted() -> bool:
@@ -301,11 +310,13 @@ class Desk:
         await eventually(every_check, what="readiness", within=30)
 
     async def stop(self) -> None:
-        for task in self.tasks:
+        tasks, self.tasks = self.tasks, []
+        if not tasks:
+            return
+        for task in tasks:
             task.cancel()
-        for task in self.tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            assert outcome is None or isinstance(outcome, asyncio.CancelledError), outcome
         for stop in self.service.stop:
             await stop()
         await self.client.aclose()
@@ -323,11 +334,11 @@ def headers(type_: str, identity: UUID | None = None) -> list[tuple[str, bytes]]
 Start = Callable[..., Awaitable[Desk]]
 
 
-@pytest.fixture
-async def start(engines: Engines, databases: ScratchDatabases, topic_prefix: str) -> AsyncIterator[Start]:
-    """Starts instances of one service on one database; `database_url` and others may be given."""
+@asynccontextmanager
+async def starting(engines: Engines, databases: ScratchDatabases, prefix: str) -> AsyncIterator[Start]:
+    """Starts instances of one service on one database; any setting may be given."""
     topics = [*(route.topic for route in ROUTES), *REPLICATED, TICKET_DUPLICATES_FOUND]
-    await create_topics(engines.kafka_url, topic_prefix, topics, groups=["search"])
+    await create_topics(engines.kafka_url, prefix, topics, groups=["search"])
     index_prefix = f"t{secrets.token_hex(4)}-"
     own_database = await databases.create("search")
     producer = AIOKafkaProducer(bootstrap_servers=engines.kafka_url)
@@ -341,7 +352,7 @@ async def start(engines: Engines, databases: ScratchDatabases, topic_prefix: str
             "database_url": SecretStr(own_database),
             "opensearch_url": engines.opensearch_url,
             "index_prefix": index_prefix,
-            "topic_prefix": topic_prefix,
+            "topic_prefix": prefix,
             "master_key": SecretStr(MASTER_KEY),
             "linger_seconds": 0.05,
             "duplicate_delay_seconds": 1.2,
@@ -365,11 +376,34 @@ async def start(engines: Engines, databases: ScratchDatabases, topic_prefix: str
         return desk
 
     yield start_one
-    for desk in started:
-        await desk.stop()
+    await asyncio.gather(*(desk.stop() for desk in started))
     await opensearch.delete(f"/{index_prefix}tickets-*")
     await opensearch.aclose()
     await producer.stop()
+
+
+@pytest.fixture
+async def start(engines: Engines, databases: ScratchDatabases, topic_prefix: str) -> AsyncIterator[Start]:
+    """A service of this test's own."""
+    async with starting(engines, databases, topic_prefix) as start_one:
+        yield start_one
+
+
+@pytest.fixture(scope="module")
+async def running(engines: Engines, databases: ScratchDatabases) -> AsyncIterator[Desk]:
+    """One service for a whole module, whose tests each are a tenant of their own."""
+    prefix = new_prefix("search-shared")
+    async with starting(engines, databases, prefix) as start_one:
+        one = await start_one()
+        await one.ready()
+        yield one
+    await delete_topics(engines.kafka_url, prefix)
+
+
+@pytest.fixture(autouse=True)
+def own_tenant() -> None:
+    """Tickets and callers of a test are of a tenant that no other test has."""
+    OWN.tenant = f"acme-{secrets.token_hex(3)}"
 
 
 @pytest.fixture
@@ -379,4 +413,4 @@ async def desk(start: Start) -> Desk:
     return one
 
 
-__all__: Sequence[str] = ("NOW", "Desk", "Start", "Ticket", "headers", "ids")
+__all__ = ("NOW", "Desk", "Start", "Ticket", "headers")

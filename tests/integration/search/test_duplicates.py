@@ -104,6 +104,16 @@ async def test_the_index_says_nothing_again_of_what_was_found_at_once(desk: Desk
     )
 
 
+async def test_a_replay_of_long_ago_decides_nothing(desk: Desk) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=2)
+    await desk.open(
+        Ticket("Warehouse scanner frozen at gate seven", "Blue screen.", at=long_ago),
+        Ticket("Warehouse scanner frozen at gate seven", "Blue screen.", at=long_ago + timedelta(seconds=1)),
+    )
+    assert await desk.value("SELECT count(*) FROM duplicate_check") == 0
+    assert await desk.duplicates() == []
+
+
 async def test_what_machines_write_and_what_says_nothing_is_never_a_duplicate(desk: Desk) -> None:
     away = [
         Ticket("Automatic reply: Your order", "I am out of the office until Monday. In urgent cases write to Bob."),

@@ -32,7 +32,7 @@ async def test_texts_that_no_topic_has_any_more_come_from_the_export(
     async with served(tickets.app) as url:
         desk = await start(tickets_url=url, gap_seconds=0.2)
         await desk.ready()
-        states = [Ticket(f"Old matter {n}", id=ticket_id(first)) for n, first in enumerate(opened)]
+        states = [Ticket(f"Old matter {n}", id=ticket_id(first), tenant="acme") for n, first in enumerate(opened)]
         # As it is on the compacted topic: with references, without a text.
         await desk.publish(*(ticket.state() for ticket in states))
 

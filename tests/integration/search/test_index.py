@@ -10,7 +10,7 @@ import pytest
 
 from shared.blobs import Blobs
 from shared.contracts.event import Event
-from tests.integration.search.conftest import Desk, Start, Ticket
+from tests.integration.search.conftest import OWN, Desk, Start, Ticket
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.engines
@@ -62,12 +62,15 @@ async def test_a_tombstone_deletes_and_what_is_late_does_not_bring_it_back(desk:
     await desk.publish(ticket.message("Hello?"), ticket.state())
     await desk.quiet()
     assert await desk.document(ticket) is None
+    # Nothing of what was said is left, also not of what came late.
+    assert await desk.value("SELECT count(*) FROM message") == 0
+    assert await desk.value("SELECT count(*) FROM document WHERE head IS NOT NULL OR gist IS NOT NULL") == 0
 
 
 async def test_a_long_text_is_read_from_the_blob_store(start: Start, tmp_path: Path) -> None:
     desk = await start(blobs_url=tmp_path.as_uri())
     await desk.ready()
-    reference = await Blobs(tmp_path.as_uri()).put("acme", b"the quick brown fox " * 3000, "text/plain")
+    reference = await Blobs(tmp_path.as_uri()).put(OWN.tenant, b"the quick brown fox " * 3000, "text/plain")
     ticket = Ticket("Long story", blob=reference)
     await desk.open(ticket)
 

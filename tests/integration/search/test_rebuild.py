@@ -6,11 +6,15 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 
 from services.search import indexer as indexing
+from services.search.app import ROUTES
 from services.search.domain import mapping
 from shared.contracts.directory import Role
 from tests.integration.search.conftest import Desk, Start, Ticket
+from tests.support.databases import ScratchDatabases
+from tests.support.topics import create_topics
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.engines
@@ -105,3 +109,26 @@ async def test_another_mapping_is_another_index_at_the_next_start(
     await later.ready()
     await swapped(later, f"{later.settings.index_prefix}tickets-2")
     assert await later.document(ticket) is not None
+
+
+async def test_a_new_database_does_not_take_up_the_index_of_the_one_before(
+    start: Start, databases: ScratchDatabases
+) -> None:
+    desk = await start()
+    await desk.ready()
+    gone = Ticket("Of the time before")
+    await desk.open(gone)
+    await desk.stop()
+    # The topics keep nothing of it either.
+    url = await databases.create("search")
+    again = await start(database_url=SecretStr(url), topic_prefix=f"{desk.settings.topic_prefix}later.")
+    await create_topics(
+        again.settings.kafka_url, again.settings.topic_prefix, [r.topic for r in ROUTES], groups=["search"]
+    )
+
+    async def another_is_searched() -> bool:
+        assert await searched(again) == [f"{again.settings.index_prefix}tickets-2"]
+        return True
+
+    await eventually(another_is_searched, what="the new index")
+    assert await again.document(gone) is None

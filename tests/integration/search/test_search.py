@@ -13,9 +13,9 @@ from tests.integration.search.conftest import NOW, Desk, Ticket
 pytestmark = pytest.mark.engines
 
 
-async def test_words_phrases_exclusions_alternatives_beginnings_and_typos(desk: Desk) -> None:
-    who = await desk.known(Role.AGENT)
-    await desk.open(
+async def test_words_phrases_exclusions_alternatives_beginnings_and_typos(running: Desk) -> None:
+    who = await running.known(Role.AGENT)
+    await running.open(
         Ticket("Invoice is wrong", "The total of invoice 4711 is too high."),
         Ticket("Printer does not print", "Le café est froid; the paper is jammed."),
         Ticket("Rechnung nicht lesbar", "Die Prüfung der Rechnung schlägt fehl."),
@@ -33,52 +33,52 @@ async def test_words_phrases_exclusions_alternatives_beginnings_and_typos(desk: 
         "invoice printer": [],
     }
     for text, subjects in cases.items():
-        assert sorted(await desk.subjects(who, q=text)) == subjects, text
+        assert sorted(await running.subjects(who, q=text)) == subjects, text
 
 
-async def test_the_engines_own_syntax_is_only_text(desk: Desk) -> None:
-    who = await desk.known(Role.AGENT)
-    await desk.open(Ticket("One"), Ticket("Two", tenant="beta"))
+async def test_the_engines_own_syntax_is_only_text(running: Desk) -> None:
+    who = await running.known(Role.AGENT)
+    await running.open(Ticket("One"), Ticket("Two", tenant="beta"))
     for text in ("tenant_id:beta", "*:*", "(a OR", "internal_text:x~5", "/.*/", "\\", "{", '"', "- | -", "*"):
-        assert "Two" not in await desk.subjects(who, q=text), text
+        assert "Two" not in await running.subjects(who, q=text), text
 
 
-async def test_a_number_finds_its_ticket_first(desk: Desk) -> None:
-    who = await desk.known(Role.AGENT)
+async def test_a_number_finds_its_ticket_first(running: Desk) -> None:
+    who = await running.known(Role.AGENT)
     ours = Ticket("Scanner", number="INC-2026-000123")
     others = [Ticket(f"Copy of INC-2026-000123 and 123 ({n})", "INC-2026-000123 123 " * 20) for n in range(3)]
-    await desk.open(ours, *others)
+    await running.open(ours, *others)
     for text in ("INC-2026-000123", "inc-2026-000123", "123", "000123"):
-        found = await desk.subjects(who, q=text)
+        found = await running.subjects(who, q=text)
         assert found[0] == "Scanner", text
 
 
-async def test_filters_and_facets_count_what_is_found(desk: Desk) -> None:
-    who = await desk.known(Role.AGENT)
+async def test_filters_and_facets_count_what_is_found(running: Desk) -> None:
+    who = await running.known(Role.AGENT)
     agent = uuid4()
-    await desk.open(
+    await running.open(
         Ticket("Mail one", changes={"product": "mail", "tags": ("VIP",), "status": "open", "category": "open"}),
         Ticket("Mail two", changes={"product": "mail", "assignee_id": agent}, fields={"category": "billing"}),
         Ticket("Chat one", changes={"product": "chat", "queue": "tier2", "channel": "chat"}),
         Ticket("Mail of others", tenant="beta", changes={"product": "mail"}),
     )
-    page = await desk.find(who, q="one | two", facets="product,status,tag,queue,about")
+    page = await running.find(who, q="one | two", facets="product,status,tag,queue,about")
     assert (page["total"], page["total_exact"]) == (3, True)
     assert page["facets"]["product"] == [{"value": "mail", "count": 2}, {"value": "chat", "count": 1}]
     assert page["facets"]["tag"] == [{"value": "vip", "count": 1}]
     assert {b["value"]: b["count"] for b in page["facets"]["queue"]} == {"tier1": 2, "tier2": 1}
     assert page["facets"]["about"] == [{"value": "billing", "count": 1}]
-    assert await desk.subjects(who, product="mail", assignee=str(agent)) == ["Mail two"]
-    assert await desk.subjects(who, tag="vip") == ["Mail one"]
-    assert await desk.subjects(who, channel="chat") == ["Chat one"]
-    assert await desk.subjects(who, about="billing") == ["Mail two"]
-    assert sorted(await desk.subjects(who, category=["new", "open"], product="mail")) == ["Mail one", "Mail two"]
+    assert await running.subjects(who, product="mail", assignee=str(agent)) == ["Mail two"]
+    assert await running.subjects(who, tag="vip") == ["Mail one"]
+    assert await running.subjects(who, channel="chat") == ["Chat one"]
+    assert await running.subjects(who, about="billing") == ["Mail two"]
+    assert sorted(await running.subjects(who, category=["new", "open"], product="mail")) == ["Mail one", "Mail two"]
 
 
-async def test_highlights_are_escaped_so_that_the_mark_is_the_only_markup(desk: Desk) -> None:
-    who = await desk.known(Role.AGENT)
-    await desk.open(Ticket("<script>alert(1)</script> toner", "Our <b>toner</b> is empty & <mark>late</mark>"))
-    (item,) = (await desk.find(who, q="toner"))["items"]
+async def test_highlights_are_escaped_so_that_the_mark_is_the_only_markup(running: Desk) -> None:
+    who = await running.known(Role.AGENT)
+    await running.open(Ticket("<script>alert(1)</script> toner", "Our <b>toner</b> is empty & <mark>late</mark>"))
+    (item,) = (await running.find(who, q="toner"))["items"]
     assert item["highlights"]["subject"] == ["&lt;script&gt;alert(1)&lt;&#x2F;script&gt; <mark>toner</mark>"]
     (text,) = item["highlights"]["text"]
     assert "<mark>toner</mark>" in text
@@ -86,73 +86,73 @@ async def test_highlights_are_escaped_so_that_the_mark_is_the_only_markup(desk: 
     assert "<b>" not in text
 
 
-async def test_customers_find_their_own_and_watched_tickets_and_nothing_internal(desk: Desk) -> None:
+async def test_customers_find_their_own_and_watched_tickets_and_nothing_internal(running: Desk) -> None:
     person = uuid4()
-    customer = await desk.known(Role.CUSTOMER, person=person)
-    agent, service = await desk.known(Role.AGENT), await desk.known(Role.SERVICE)
+    customer = await running.known(Role.CUSTOMER, person=person)
+    agent, service = await running.known(Role.AGENT), await running.known(Role.SERVICE)
     own, watched, foreign = Ticket("Own", requester=person), Ticket("Watched", watchers=(person,)), Ticket("Foreign")
     for ticket in (own, watched, foreign):
         ticket.message("secret codeword zanzibar", "internal")
-    await desk.open(own, watched, foreign)
+    await running.open(own, watched, foreign)
 
-    assert sorted(await desk.subjects(customer)) == ["Own", "Watched"]
+    assert sorted(await running.subjects(customer)) == ["Own", "Watched"]
     for who in (customer, service):
         for query in ("zanzibar", '"codeword zanzibar"', "zanz*", "zanzibat", "own | zanzibar", "secret"):
-            page = await desk.find(who, q=query, facets="status")
+            page = await running.find(who, q=query, facets="status")
             assert "zanzibar" not in str(page)
             assert [item["subject"] for item in page["items"]] in ([], ["Own"]), query
-    assert (await desk.find(customer, q="zanzibar", facets="status"))["facets"]["status"] == []
+    assert (await running.find(customer, q="zanzibar", facets="status"))["facets"]["status"] == []
     # What is excluded by an internal word would tell that the word is there.
-    assert sorted(await desk.subjects(customer, q="burns -zanzibar")) == ["Own", "Watched"]
+    assert sorted(await running.subjects(customer, q="burns -zanzibar")) == ["Own", "Watched"]
 
-    found = await desk.find(agent, q="zanzibar")
+    found = await running.find(agent, q="zanzibar")
     assert found["total"] == 3
     assert "<mark>zanzibar</mark>" in found["items"][0]["highlights"]["notes"][0]
 
     for ticket, status in ((own, 200), (watched, 200), (foreign, 404)):
-        answer = await desk.client.get("/v1/similar", params={"ticket_id": str(ticket.id)}, headers=customer.headers)
+        answer = await running.client.get("/v1/similar", params={"ticket_id": str(ticket.id)}, headers=customer.headers)
         assert answer.status_code == status
         assert "Foreign" not in answer.text
-    assert "zanzibar" not in (await desk.client.get("/v1/similar?text=zanzibar", headers=customer.headers)).text
+    assert "zanzibar" not in (await running.client.get("/v1/similar?text=zanzibar", headers=customer.headers)).text
 
 
-async def test_no_tenant_finds_anything_of_another(desk: Desk) -> None:
-    ours, theirs = await desk.known(Role.ADMIN), await desk.known(Role.ADMIN, tenant="beta")
+async def test_no_tenant_finds_anything_of_another(running: Desk) -> None:
+    ours, theirs = await running.known(Role.ADMIN), await running.known(Role.ADMIN, tenant="beta")
     ticket = Ticket("Canary in the mine")
-    await desk.open(ticket)
-    assert await desk.subjects(ours, q="canary") == ["Canary in the mine"]
-    page = await desk.find(theirs, q="canary", facets="status,requester")
+    await running.open(ticket)
+    assert await running.subjects(ours, q="canary") == ["Canary in the mine"]
+    page = await running.find(theirs, q="canary", facets="status,requester")
     assert (page["items"], page["total"], page["facets"]["requester"]) == ([], 0, [])
-    answer = await desk.client.get("/v1/similar", params={"ticket_id": str(ticket.id)}, headers=theirs.headers)
+    answer = await running.client.get("/v1/similar", params={"ticket_id": str(ticket.id)}, headers=theirs.headers)
     assert answer.status_code == 404
-    assert (await desk.client.get("/v1/similar?text=canary mine", headers=theirs.headers)).json() == {"items": []}
+    assert (await running.client.get("/v1/similar?text=canary mine", headers=theirs.headers)).json() == {"items": []}
 
 
-async def test_pages_follow_each_other_without_gap_or_repetition(desk: Desk) -> None:
-    who = await desk.known(Role.AGENT)
+async def test_pages_follow_each_other_without_gap_or_repetition(running: Desk) -> None:
+    who = await running.known(Role.AGENT)
     # Half of them at one instant, and all of one score.
     tickets = [Ticket("Same words", number=f"INC-2026-{n:06}", at=NOW + timedelta(days=n // 6)) for n in range(1, 12)]
-    await desk.open(*tickets)
+    await running.open(*tickets)
     for query in ({"q": "same"}, {}, {"sort": "created_at"}, {"sort": "-priority", "q": "words"}):
         seen: list[str] = []
         cursor: dict[str, str] = {}
         while True:
-            page = await desk.find(who, **query, **cursor, limit=3)
+            page = await running.find(who, **query, **cursor, limit=3)
             assert page["total"] == 11
             seen += [item["number"] for item in page["items"]]
             if page["next_cursor"] is None:
                 break
             cursor = {"cursor": page["next_cursor"]}
         assert sorted(seen) == sorted(ticket.number for ticket in tickets), query
-    oldest = [item["created_at"] for item in (await desk.find(who, sort="created_at"))["items"]]
+    oldest = [item["created_at"] for item in (await running.find(who, sort="created_at"))["items"]]
     assert oldest == sorted(oldest)
 
 
-async def test_merged_tickets_are_found_only_when_asked_for(desk: Desk) -> None:
-    who = await desk.known(Role.AGENT)
-    await desk.open(Ticket("Went on elsewhere", merged_into=uuid4()))
-    assert await desk.subjects(who, q="elsewhere") == []
-    assert await desk.subjects(who, q="elsewhere", merged="true") == ["Went on elsewhere"]
+async def test_merged_tickets_are_found_only_when_asked_for(running: Desk) -> None:
+    who = await running.known(Role.AGENT)
+    await running.open(Ticket("Went on elsewhere", merged_into=uuid4()))
+    assert await running.subjects(who, q="elsewhere") == []
+    assert await running.subjects(who, q="elsewhere", merged="true") == ["Went on elsewhere"]
 
 
 @pytest.mark.parametrize(
@@ -169,34 +169,34 @@ async def test_merged_tickets_are_found_only_when_asked_for(desk: Desk) -> None:
         ({"cursor": "Zm9v"}, "/cursor"),
     ],
 )
-async def test_nonsense_is_refused_by_name(desk: Desk, query: dict[str, str], field: str) -> None:
-    who = await desk.known(Role.AGENT)
-    answer = await desk.client.get("/v1/search", params=query, headers=who.headers)
+async def test_nonsense_is_refused_by_name(running: Desk, query: dict[str, str], field: str) -> None:
+    who = await running.known(Role.AGENT)
+    answer = await running.client.get("/v1/search", params=query, headers=who.headers)
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == [field]
 
 
-async def test_similar_tickets_are_ranked_by_likeness(desk: Desk) -> None:
-    who = await desk.known(Role.AGENT)
+async def test_similar_tickets_are_ranked_by_likeness(running: Desk) -> None:
+    who = await running.known(Role.AGENT)
     known = Ticket("Cannot print to office printer HP-4250", "Jobs stay in the queue of the HP-4250, tray two is full.")
     near = Ticket("Printer HP-4250 in the office prints nothing", "Print jobs stay in the queue.")
     far = Ticket("Salary statement", "Where do I find the statement of October?")
-    await desk.open(known, near, far)
-    answer = await desk.client.get("/v1/similar", params={"ticket_id": str(known.id)}, headers=who.headers)
+    await running.open(known, near, far)
+    answer = await running.client.get("/v1/similar", params={"ticket_id": str(known.id)}, headers=who.headers)
     (best,) = answer.json()["items"]
     assert best["ticket"]["number"] == near.number
     assert best["likeness"] > 0.5
     text = {"text": "office printer HP-4250 keeps jobs in the queue"}
-    found = (await desk.client.get("/v1/similar", params=text, headers=who.headers)).json()["items"]
+    found = (await running.client.get("/v1/similar", params=text, headers=who.headers)).json()["items"]
     assert {item["ticket"]["number"] for item in found} == {known.number, near.number}
     for bad in ({}, {"text": "both", "ticket_id": str(known.id)}):
-        assert (await desk.client.get("/v1/similar", params=bad, headers=who.headers)).status_code == 422
+        assert (await running.client.get("/v1/similar", params=bad, headers=who.headers)).status_code == 422
 
 
-async def test_strangers_are_shown_nothing_and_agents_do_not_operate_the_index(desk: Desk) -> None:
-    agent = await desk.known(Role.AGENT)
+async def test_strangers_are_shown_nothing_and_agents_do_not_operate_the_index(running: Desk) -> None:
+    agent = await running.known(Role.AGENT)
     for method, path in (("GET", "/v1/search"), ("GET", "/v1/similar"), ("POST", "/v1/search/rebuild")):
-        assert (await desk.client.request(method, path)).status_code == 401
+        assert (await running.client.request(method, path)).status_code == 401
     for method, path in (("GET", "status"), ("POST", "rebuild"), ("POST", "replay")):
-        answer = await desk.client.request(method, f"/v1/search/{path}", headers=agent.headers)
+        answer = await running.client.request(method, f"/v1/search/{path}", headers=agent.headers)
         assert answer.status_code == 403
