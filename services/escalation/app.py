@@ -41,7 +41,7 @@ from shared.timers import Timers
 
 ROUTES: tuple[Route[Any], ...] = (
     # In this order within a batch: what is known of a ticket before what happened to it, ends before beginnings.
-    Route(TICKET_STATE, cast("Any", Handlers.on_ticket_state)),
+    Route(TICKET_STATE, cast("Any", Handlers.on_ticket_state), watermarks=True),
     Route(TICKET_ASSIGNED, cast("Any", Handlers.on_ticket_assigned)),
     Route(TICKET_STATUS_CHANGED, cast("Any", Handlers.on_ticket_status_changed)),
     Route(PAGE_RESPONSE, cast("Any", Handlers.on_page_response)),
@@ -75,7 +75,7 @@ async def build(settings: Settings) -> Service:
     bus = Bus(
         settings,
         database,
-        [Route(route.topic, partial(cast("Any", route.handler), handlers)) for route in ROUTES],
+        [Route(one.topic, partial(cast("Any", one.handler), handlers), one.watermarks) for one in ROUTES],
         relay=relay,
         replica=replica,
         metrics=metrics,

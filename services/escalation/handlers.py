@@ -17,7 +17,7 @@ from services.escalation.domain.policy import Occurrence, Policy, occurrences
 from services.escalation.domain.targets import STAFF_ROLES, Staff
 from services.escalation.domain.ticket import OVER, of_fact, of_state
 from services.escalation.measures import Measures
-from services.escalation.store import staff, tickets
+from services.escalation.store import knowledge, staff, tickets
 from shared.contracts.directory import PersonChanged, TeamChanged
 from shared.contracts.escalation import PageAnswer, PageResponse
 from shared.contracts.event import Event
@@ -34,7 +34,7 @@ from shared.contracts.ticket import (
     TicketStatusChanged,
 )
 from shared.db import Tx
-from shared.envelope import Answer, Emit, NotYet, Received, Tombstone
+from shared.envelope import Answer, Emit, NotYet, Received, Tombstone, Watermark
 from shared.replica import Change
 
 _Cause = TicketCreated | SlaWarning | SlaBreached
@@ -50,16 +50,23 @@ class Handlers:
 
     # -- the ticket's state ---------------------------------------------------------------------------------------
 
-    async def on_ticket_state(self, tx: Tx, batch: Sequence[Received[TicketState] | Tombstone]) -> Sequence[Answer]:
+    async def on_ticket_state(
+        self, tx: Tx, batch: Sequence[Received[TicketState] | Tombstone | Watermark]
+    ) -> Sequence[Answer]:
         """Keep the newest state of each ticket, end what is over, start what a change calls for."""
         newest: dict[UUID, Received[TicketState]] = {}
         gone: list[UUID] = []
+        marks: dict[int, datetime] = {}
         for one in batch:
-            if isinstance(one, Tombstone):
+            if isinstance(one, Watermark):
+                marks[one.partition] = max(one.until, marks.get(one.partition, one.until))
+            elif isinstance(one, Tombstone):
                 gone.append(UUID(one.key))
                 newest.pop(UUID(one.key), None)
             elif one.event.ticket_id not in newest or newest[one.event.ticket_id].event.version < one.event.version:
                 newest[one.event.ticket_id] = one
+        if marks:
+            await knowledge.advance(tx, marks)
         answers: list[Answer] = list(await self._forget(tx, gone)) if gone else []
         # Nothing new starts for a ticket that is over: it need not wait for a policy.
         live = [one for one in newest.values() if one.event.ticket.category not in OVER]
@@ -71,13 +78,13 @@ class Handlers:
         wanted = {
             ticket_id: casework.watched(known, policies.get(known.tenant_id), now)
             for ticket_id, one in newest.items()
-            if (known := of_state(one.event, None)) is not None
+            if (known := of_state(one.event, None, one.partition)) is not None
         }
         cases, added = await casework.locked_or_added(tx, wanted)
         befores = {ticket_id: None if ticket_id in added else case.ticket for ticket_id, case in cases.items()}
         news: list[Case] = []
         for ticket_id, case in cases.items():
-            after = of_state(newest[ticket_id].event, befores[ticket_id])
+            after = of_state(newest[ticket_id].event, befores[ticket_id], newest[ticket_id].partition)
             if ticket_id not in added:
                 if after is None:
                     continue
@@ -138,7 +145,10 @@ class Handlers:
         policies, missing = await self._policies(tx, [one for one, _ in found])
         if missing:
             return missing
-        wanted = {one.event.ticket_id: of_fact(one.event.tenant_id, one.event.ticket) for one, _ in reversed(found)}
+        wanted = {
+            one.event.ticket_id: of_fact(one.event.tenant_id, one.event.ticket, one.partition)
+            for one, _ in reversed(found)
+        }
         cases, _ = await casework.locked_or_added(tx, wanted)
         pulled = [
             (one, what, cases[one.event.ticket_id])
@@ -192,7 +202,7 @@ class Handlers:
     ) -> Sequence[Answer]:
         if not acts:
             return []
-        wanted = {one.event.ticket_id: of_fact(one.event.tenant_id, one.event.ticket) for one, _ in acts}
+        wanted = {one.event.ticket_id: of_fact(one.event.tenant_id, one.event.ticket, one.partition) for one, _ in acts}
         cases, _ = await casework.locked_or_added(tx, wanted)
         befores = {ticket_id: case.ticket.watch_at for ticket_id, case in cases.items()}
         policies = await self._known.policies({case.ticket.tenant_id for case in cases.values()}, tx)

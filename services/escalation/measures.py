@@ -44,7 +44,17 @@ class Measures:
             ["service"],
             registry=metrics.registry,
         ).labels(metrics.service)
+        self._blind = Counter(
+            "deskwire_escalation_blind_steps",
+            "Steps told although tickets' watermark had been behind for the whole grace.",
+            ["service"],
+            registry=metrics.registry,
+        ).labels(metrics.service)
         self._service = metrics.service
+
+    def blind(self) -> None:
+        """A step was told without knowing everything of its ticket."""
+        self._blind.inc()
 
     def changed(self, escalations: Iterable[Escalation]) -> None:
         """Count what one transaction decided."""

@@ -45,6 +45,12 @@ CREATE INDEX escalation_started ON escalation USING btree (tenant_id, started_at
 CREATE INDEX escalation_state ON escalation USING btree (tenant_id, state, started_at, id);
 CREATE INDEX escalation_ticket ON escalation USING btree (ticket_id);
 
+CREATE TABLE knowledge (
+    partition smallint NOT NULL,
+    until timestamp with time zone NOT NULL,
+    CONSTRAINT knowledge_pkey PRIMARY KEY (partition)
+) WITH (fillfactor=50);
+
 CREATE TABLE page (
     page_id uuid NOT NULL,
     tenant_id text NOT NULL,
@@ -107,6 +113,7 @@ CREATE INDEX team_tenant ON team USING btree (tenant_id);
 CREATE TABLE ticket (
     ticket_id uuid NOT NULL,
     tenant_id text NOT NULL,
+    partition smallint NOT NULL,
     state_version bigint NOT NULL,
     summary jsonb NOT NULL,
     cycle integer NOT NULL,

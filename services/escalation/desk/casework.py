@@ -18,7 +18,7 @@ from services.escalation.domain.escalation import Escalation, State
 from services.escalation.domain.policy import Policy
 from services.escalation.domain.rotation import on_call
 from services.escalation.domain.targets import Staff
-from services.escalation.domain.ticket import Known
+from services.escalation.domain.ticket import KnownTicket
 from services.escalation.measures import Measures
 from services.escalation.store import escalations, schedules, staff, tickets
 from shared import timers
@@ -45,7 +45,7 @@ async def locked(tx: Tx, ticket_ids: Iterable[UUID]) -> dict[UUID, Case]:
     return await _cases(tx, known)
 
 
-async def locked_or_added(tx: Tx, wanted: Mapping[UUID, Known]) -> tuple[dict[UUID, Case], set[UUID]]:
+async def locked_or_added(tx: Tx, wanted: Mapping[UUID, KnownTicket]) -> tuple[dict[UUID, Case], set[UUID]]:
     """Cases of all these tickets, and which of them were added as given."""
     known = await tickets.lock(tx, wanted)
     added = await tickets.insert(tx, (one for ticket_id, one in wanted.items() if ticket_id not in known))
@@ -55,7 +55,7 @@ async def locked_or_added(tx: Tx, wanted: Mapping[UUID, Known]) -> tuple[dict[UU
     return cases | {one: Case(ticket=wanted[one]) for one in added}, added
 
 
-async def _cases(tx: Tx, known: Mapping[UUID, Known]) -> dict[UUID, Case]:
+async def _cases(tx: Tx, known: Mapping[UUID, KnownTicket]) -> dict[UUID, Case]:
     running = await escalations.running(tx, known) if known else {}
     return {one: Case(ticket=ticket, escalations=running.get(one, [])) for one, ticket in known.items()}
 
@@ -126,14 +126,14 @@ async def _set_timers(tx: Tx, changed: Iterable[Escalation]) -> None:
         await timers.cancel(tx, STEP, sorted(over))
 
 
-def watched(ticket: Known, policy: Policy | None, now: datetime) -> Known:
+def watched(ticket: KnownTicket, policy: Policy | None, now: datetime) -> KnownTicket:
     """The ticket with the instant at which it is looked at whether anybody handled it."""
     watch = policy.watch(ticket, now) if policy is not None else None
     watch_at = watch[0] if watch is not None else None
     return ticket if watch_at == ticket.watch_at else replace(ticket, watch_at=watch_at)
 
 
-async def set_watches(tx: Tx, changed: Iterable[tuple[datetime | None, Known]]) -> None:
+async def set_watches(tx: Tx, changed: Iterable[tuple[datetime | None, KnownTicket]]) -> None:
     """Arm and cancel the watches of tickets, given the instant that was set before."""
     armed, over = [], []
     for before, ticket in changed:

@@ -11,7 +11,7 @@ from services.escalation.domain import walk
 from services.escalation.domain.escalation import Escalation, State, escalation_id
 from services.escalation.domain.policy import UNHANDLED, Occurrence, Policy, occurrences, worth_starting
 from services.escalation.domain.targets import Staff
-from services.escalation.domain.ticket import Known
+from services.escalation.domain.ticket import KnownTicket
 from services.escalation.domain.walk import Moment
 from shared.contracts.pack import Cause, EscalationPath, EscalationTrigger
 
@@ -20,7 +20,7 @@ from shared.contracts.pack import Cause, EscalationPath, EscalationTrigger
 class Case:
     """One ticket with its escalations, within one transaction."""
 
-    ticket: Known
+    ticket: KnownTicket
     escalations: list[Escalation] = field(default_factory=list)
     ids: frozenset[UUID] = frozenset()
     """Of every escalation the ticket has ever had."""
@@ -35,7 +35,7 @@ class Case:
         """What its escalations may know."""
         return Moment(now=now, ticket=self.ticket.summary, staff=staff)
 
-    def know(self, ticket: Known) -> None:
+    def know(self, ticket: KnownTicket) -> None:
         """The ticket is as this from now on."""
         if ticket is not self.ticket:
             self.ticket, self.touched = ticket, True
@@ -100,7 +100,7 @@ def _pull(
     return [one]
 
 
-def follow(case: Case, before: Known | None, policy: Policy | None, now: datetime, staff: Staff) -> None:
+def follow(case: Case, before: KnownTicket | None, policy: Policy | None, now: datetime, staff: Staff) -> None:
     """Bring the ticket's escalations in line with its newest state.
 
     Without a policy (an old tenant, a ticket that is over) nothing new starts, and what runs is ended all the same.
@@ -129,7 +129,7 @@ def follow(case: Case, before: Known | None, policy: Policy | None, now: datetim
         happened(case, what, Circumstances(policy=policy, now=now, staff=staff))
 
 
-def _goes_on(one: Escalation, ticket: Known) -> Occurrence:
+def _goes_on(one: Escalation, ticket: KnownTicket) -> Occurrence:
     key = f"{ticket.cycle}:{ticket.summary.priority.label}:{ticket.summary.version}"
     return Occurrence(cause=Cause.PRIORITY_RAISED, key=key, at=ticket.summary.updated_at, level=one.level)
 

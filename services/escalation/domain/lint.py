@@ -59,14 +59,14 @@ def _paths(section: EscalationPaths, staff: Staff, queues: Sequence[str]) -> Ite
         reached = set()
         for step in path.steps:
             findings = list(_step(path, step, staff, queues))
-            if not any(one.code == "step_reaches_nobody" for one in findings):
+            if not any(one.code in ("step_reaches_nobody", "step_needs_owner") for one in findings):
                 reached.add(step.name)
             yield from findings
         if not reached:
             yield Finding(
                 severity="error",
                 code="path_reaches_nobody",
-                message="no step of this path reaches anybody: it would end without a person knowing",
+                message="no step reaches anybody for a ticket that nobody owns: it would end without a person knowing",
                 path=path.name,
             )
         elif path.steps[-1].name not in reached:

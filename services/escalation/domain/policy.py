@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from services.escalation.domain.ticket import Known
+from services.escalation.domain.ticket import KnownTicket
 from shared.contracts.pack import Cause, EscalationPath, EscalationPaths, EscalationTrigger
 
 UNHANDLED = "unhandled"
@@ -67,7 +67,7 @@ class Policy:
             return self.path_of(label)
         return next((path for path in self.section.paths if path.name == name), None)
 
-    def pulled(self, what: Occurrence, ticket: Known) -> list[EscalationTrigger]:
+    def pulled(self, what: Occurrence, ticket: KnownTicket) -> list[EscalationTrigger]:
         """Triggers that a cause pulls for this ticket, the lowest level first.
 
         A person, and a path that goes on as another, need no trigger of the pack.
@@ -83,7 +83,7 @@ class Policy:
         """Whether nobody is to be told of a cause any more."""
         return now - at > timedelta(minutes=max(self.section.too_old_minutes, path.steps[-1].until))
 
-    def watch(self, ticket: Known, now: datetime) -> tuple[datetime, EscalationTrigger] | None:
+    def watch(self, ticket: KnownTicket, now: datetime) -> tuple[datetime, EscalationTrigger] | None:
         """When it has to be looked at whether anybody handled a ticket, and what follows if not; None for never."""
         created = ticket.summary.created_at
         if not ticket.active or ticket.handled_since(created):
@@ -101,14 +101,14 @@ class Policy:
         return None
 
 
-def worth_starting(what: Occurrence, ticket: Known) -> bool:
+def worth_starting(what: Occurrence, ticket: KnownTicket) -> bool:
     """Whether anybody is to be called: the ticket is not over, and nobody has worked on it since the cause."""
     if not ticket.active:
         return False
     return not (what.cause in _TAKEN_BY_WORK and ticket.handled_since(what.at))
 
 
-def occurrences(before: Known | None, after: Known) -> Iterator[Occurrence]:
+def occurrences(before: KnownTicket | None, after: KnownTicket) -> Iterator[Occurrence]:
     """What a newer state of a ticket means for escalation.
 
     A ticket seen for the first time was not raised: its creation is a fact of its own.
@@ -125,7 +125,7 @@ def occurrences(before: Known | None, after: Known) -> Iterator[Occurrence]:
         yield Occurrence(cause=Cause.REPEATED, key=str(after.cycle), at=summary.updated_at)
 
 
-def _matches(trigger: EscalationTrigger, what: Occurrence, ticket: Known) -> bool:
+def _matches(trigger: EscalationTrigger, what: Occurrence, ticket: KnownTicket) -> bool:
     if trigger.cause is not what.cause:
         return False
     if trigger.priorities and ticket.summary.priority.label not in trigger.priorities:

@@ -21,13 +21,15 @@ OVER = frozenset({StateCategory.SOLVED, StateCategory.CLOSED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class KnownTicket:
     """One ticket."""
 
     ticket_id: UUID
     tenant_id: str
     summary: TicketSummary
     """Of its newest state; of the fact that told of it first, until a state of that version has come."""
+    partition: int
+    """Of the topics that tell of it."""
     state_version: int = 0
     """Of the newest `ticket.state`; 0 while only facts have told of it."""
     cycle: int = 1
@@ -52,24 +54,25 @@ class Known:
         """Whether somebody of ours answered or took it after `instant`."""
         return any(at is not None and at > instant for at in (self.responded_at, self.acted_at))
 
-    def acted(self, at: datetime) -> Known:
+    def acted(self, at: datetime) -> KnownTicket:
         """With what somebody did at `at`."""
         return self if self.acted_at is not None and self.acted_at >= at else replace(self, acted_at=at)
 
 
-def of_fact(tenant_id: str, summary: TicketSummary) -> Known:
+def of_fact(tenant_id: str, summary: TicketSummary, partition: int) -> KnownTicket:
     """A ticket of which nothing but a fact is known."""
-    return Known(ticket_id=summary.ticket_id, tenant_id=tenant_id, summary=summary)
+    return KnownTicket(ticket_id=summary.ticket_id, tenant_id=tenant_id, summary=summary, partition=partition)
 
 
-def of_state(state: TicketState, before: Known | None) -> Known | None:
+def of_state(state: TicketState, before: KnownTicket | None, partition: int) -> KnownTicket | None:
     """The ticket after this state; None when as new a one is known already."""
     if before is not None and before.state_version >= state.version:
         return None
-    found = Known(
+    found = KnownTicket(
         ticket_id=state.ticket_id,
         tenant_id=state.tenant_id,
         summary=state.ticket,
+        partition=partition,
         state_version=state.version,
         cycle=state.cycle,
         duplicates=sum(one.kind == LinkKind.DUPLICATES and not one.suggested for one in state.links),
@@ -82,7 +85,7 @@ def of_state(state: TicketState, before: Known | None) -> Known | None:
     return replace(found, summary=summary, acted_at=before.acted_at, watch_at=before.watch_at, watched=before.watched)
 
 
-def _answered(state: TicketState, before: Known | None) -> datetime | None:
+def _answered(state: TicketState, before: KnownTicket | None) -> datetime | None:
     answers: Iterable[datetime] = (
         one.created_at
         for one in state.messages

@@ -81,6 +81,12 @@ def advance(one: Escalation, moment: Moment) -> bool:
     return True
 
 
+def due_instant(one: Escalation, now: datetime) -> datetime:
+    """The latest instant up to `now` that calls for something: of the step to be told, not of those passed over."""
+    begins = one.base_at + one.begins(_due(one, now))
+    return begins if one.next_at is None else max(begins, one.next_at)
+
+
 def raise_(one: Escalation, trigger: EscalationTrigger, cause: str, moment: Moment) -> bool:
     """Let another cause move a running escalation on instead of starting a second one; whether it did.
 

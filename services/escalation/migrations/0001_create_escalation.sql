@@ -2,6 +2,8 @@
 CREATE TABLE ticket (
     ticket_id uuid PRIMARY KEY,
     tenant_id text NOT NULL,
+    -- Of the topics that tell of it.
+    partition smallint NOT NULL,
     -- Of the newest ticket.state; 0 while only facts have told of it.
     state_version bigint NOT NULL,
     summary jsonb NOT NULL,
@@ -78,6 +80,12 @@ CREATE TABLE withdrawal (
     at timestamptz NOT NULL,
     PRIMARY KEY (ticket_id, clock_key)
 );
+
+-- Up to which instant everything that tickets committed is known, by partition (the watermark of ticket.state).
+CREATE TABLE knowledge (
+    partition smallint PRIMARY KEY,
+    until timestamptz NOT NULL
+) WITH (fillfactor = 50);
 
 -- Colleagues and teams, as directory last told them.
 CREATE TABLE colleague (

@@ -29,7 +29,7 @@ from shared.contracts.directory import Role, TenantChanged
 from shared.contracts.event import Event
 from shared.contracts.manifest import PERSON_CHANGED, POLICY_PUBLISHED, TEAM_CHANGED, TENANT_CHANGED
 from shared.db import Database, is_retryable
-from shared.envelope import Answer, NotYet, Received
+from shared.envelope import Answer, NotYet, Received, Watermark
 from shared.http import Cursor
 from shared.metrics import Metrics
 from shared.replica import Replica
@@ -137,6 +137,12 @@ class Service:
                 raise _NotYetError(answers)
             await outbox.add(tx, [answer for answer in answers if not isinstance(answer, NotYet)])
         return answers
+
+    async def knows(self, until: datetime) -> None:
+        """A watermark of the tickets' partition."""
+        mark = Watermark(partition=0, until=until, topic="ticket.state", offset=1)
+        async with self.database.begin() as tx:
+            await self.handlers.on_ticket_state(tx, [mark])
 
     async def fire(self) -> None:
         """Fire what is due, and what that makes due."""

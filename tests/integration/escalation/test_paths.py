@@ -440,3 +440,54 @@ async def test_a_step_and_an_answer_at_once_are_one_or_the_other(service: Servic
     assert {row[1] for row in await states(service)} == {"acknowledged"}
     requested = {one["page_id"] for one in await service.published("page.requested")}
     assert {one["page_id"] for one in await service.published("page.cancelled")} == requested
+
+
+async def test_a_step_waits_for_what_tickets_committed_before_it_so_that_an_answer_in_time_counts(
+    service: Service,
+) -> None:
+    await service.staffed()
+    await service.handle(await created(service, label="P1"))
+    start = await service.now()
+    await service.knows(start)
+    # This service was away; it finds its timers due before it has read what happened meanwhile.
+    await service.forward(minutes=40)
+    assert [step[0] for step in await service.steps()] == ["agent"]
+    answered = start + timedelta(minutes=20)
+    await service.knows(start + timedelta(minutes=16))
+    await service.forward(minutes=0.02)
+    assert [step[0] for step in await service.steps()] == ["agent"]
+    await service.handle(state(label="P1", version=2, at=answered, answered=answered))
+    await service.knows(await service.now())
+    await service.forward(minutes=1)
+    assert [step[0] for step in await service.steps()] == ["agent"]
+    assert await states(service) == [("critical", "acknowledged", None)]
+
+
+async def test_a_step_whose_instant_is_known_of_is_told(service: Service) -> None:
+    await service.staffed()
+    await service.handle(await created(service, label="P1"))
+    await service.knows(await service.now())
+    await service.forward(minutes=16)
+    await service.knows(await service.now())
+    await service.forward(minutes=0.05)
+    assert [step[0] for step in await service.steps()] == ["agent", "team_lead"]
+
+
+async def test_knowledge_that_stays_behind_is_waited_for_thirty_seconds_and_no_longer(service: Service) -> None:
+    await service.staffed()
+    now = await service.now()
+    await service.handle(await created(service, label="P1"), state("two", at=now))
+    await service.knows(now)
+    await service.forward(minutes=241)
+    assert [step[0] for step in await service.steps()] == ["agent"]
+    await service.forward(minutes=0.4)
+    assert [step[0] for step in await service.steps()] == ["agent"]
+    await service.forward(minutes=0.2)
+    assert sorted(step[0] for step in await service.steps()) == ["agent", "director", "team_lead"]
+
+
+async def test_an_older_watermark_takes_nothing_back(service: Service) -> None:
+    now = await service.now()
+    await service.knows(now)
+    await service.knows(now - timedelta(minutes=5))
+    assert [row["until"] for row in await service.rows("SELECT until FROM knowledge")] == [now]

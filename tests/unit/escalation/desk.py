@@ -13,7 +13,7 @@ from services.directory.domain.pack_check import check
 from services.escalation.domain.escalation import Escalation
 from services.escalation.domain.policy import Policy
 from services.escalation.domain.targets import Person, Staff, Team
-from services.escalation.domain.ticket import Known
+from services.escalation.domain.ticket import KnownTicket
 from services.escalation.domain.walk import Moment
 from shared.contracts.directory import PersonChanged, PolicyPublished, Role, TeamChanged
 from shared.contracts.pack import EscalationPaths, StateCategory
@@ -113,10 +113,12 @@ def summary(
     )
 
 
-def known(name: str = "one", *, answered: datetime | None = None, **given: Any) -> Known:
+def known(name: str = "one", *, answered: datetime | None = None, **given: Any) -> KnownTicket:
     """A ticket as escalation knows it."""
     found = summary(name, **given)
-    made = Known(ticket_id=found.ticket_id, tenant_id="acme", summary=found, state_version=found.version)
+    made = KnownTicket(
+        ticket_id=found.ticket_id, tenant_id="acme", summary=found, partition=0, state_version=found.version
+    )
     return replace(made, responded_at=answered)
 
 

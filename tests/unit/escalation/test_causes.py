@@ -11,7 +11,7 @@ from services.escalation.domain import causes
 from services.escalation.domain.causes import Act, Case, Circumstances
 from services.escalation.domain.escalation import Escalation, State
 from services.escalation.domain.policy import UNHANDLED, Occurrence, Policy
-from services.escalation.domain.ticket import Known, of_state
+from services.escalation.domain.ticket import KnownTicket, of_state
 from shared.contracts.escalation import EscalationAcknowledged, EscalationStarted
 from shared.contracts.pack import Cause
 from tests.unit.escalation.desk import AGENT, OTHER, START, known, policy, staff, state, told
@@ -44,7 +44,7 @@ def become(case: Case, minutes: float, **given: Any) -> None:
     """A newer state arrives."""
     at = START + timedelta(minutes=minutes)
     before = case.ticket
-    after = of_state(state(at=at, created=START, **{"version": before.state_version + 1, **given}), before)
+    after = of_state(state(at=at, created=START, **{"version": before.state_version + 1, **given}), before, 0)
     assert after is not None
     case.know(after)
     causes.follow(case, before, POLICY, at, staff(primary="other"))
@@ -191,7 +191,7 @@ def test_a_state_seen_before_changes_nothing() -> None:
     become(case, 5, tags=("complaint",), version=5)
     told(case.escalations[0])
     for version in (4, 5):
-        assert of_state(state(version=version), case.ticket) is None
+        assert of_state(state(version=version), case.ticket, 0) is None
 
 
 def test_assigning_by_hand_acknowledges_and_the_owner_or_a_paged_person_moving_the_ticket_does() -> None:
@@ -217,7 +217,7 @@ def test_an_act_before_the_cause_acknowledges_nothing() -> None:
 # -- watches ----------------------------------------------------------------------------------------------------------
 
 
-def watched(ticket: Known, minutes: float = 0) -> float | None:
+def watched(ticket: KnownTicket, minutes: float = 0) -> float | None:
     watch = POLICY.watch(ticket, START + timedelta(minutes=minutes))
     return None if watch is None else (watch[0] - START).total_seconds() / 60
 

@@ -134,7 +134,7 @@ class Escalations(RuleBasedStateMachine):
 
         def work(case: Case) -> None:
             before = case.ticket
-            after = of_state(newer, before)
+            after = of_state(newer, before, 0)
             if after is not None:
                 case.know(after)
                 causes.follow(case, before, POLICY, self.given.now, self.people)
