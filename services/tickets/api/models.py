@@ -151,4 +151,5 @@ class Answer(Strict):
     @field_validator("comment")
     @classmethod
     def _nothing_is_nothing(cls, value: str | None) -> str | None:
-        return value or None
+        # A form may carry what JSON could not, and PostgreSQL's text knows no NUL.
+        return (value or "").replace("\0", "") or None

@@ -306,7 +306,7 @@ def message(
     )
 
 
-def reply(to: MessageReceived, sender: str = "rita", **more: Any) -> MessageReceived:
+def reply(to: MessageReceived, /, sender: str = "rita", **more: Any) -> MessageReceived:
     """An answer whose parent ingest knows."""
     return message(
         sender,
