@@ -113,9 +113,10 @@ async def installed(ground: Ground, processes: Sequence[Sequence[str]] = EACH) -
             pack.write_text(text, encoding="utf-8")
             await desk.cli("apply", str(pack), "--tenant", desk.tenant)
             for name in ("lead", "agent", "other_agent", "specialist"):
-                person = await desk.get(f"/v1/people/{desk.people[name]}", as_="admin")
+                path = f"/v1/people/{desk.people[name]}"
+                entity = (await desk.call("GET", path, as_="admin")).headers["ETag"]
                 answer = await desk.call(
-                    "PATCH", f"/v1/people/{person['person_id']}", as_="admin", json={"capacity": 1_000_000}
+                    "PATCH", path, as_="admin", json={"capacity": 1000}, headers={"If-Match": entity}
                 )
                 answer.raise_for_status()
             hook = {"url": f"{installation.url('sink')}/hooks/{ENDPOINT}", "event_types": ["ticket.created"]}
