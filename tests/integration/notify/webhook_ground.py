@@ -6,7 +6,7 @@ import asyncio
 import base64
 import contextlib
 import hmac
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -34,6 +34,7 @@ from shared.envelope import Received
 from shared.http import Cursor
 from shared.metrics import Metrics
 from tests.support.api import Caller, caller, credentials_of, in_memory, served
+from tests.support.waiting import eventually
 
 MASTER = b"w" * 32
 
@@ -238,5 +239,12 @@ def note(tenant: str = "acme", visibility: str = "internal", text: str = "Betwee
     return example.model_copy(update={"tenant_id": tenant, "ticket_id": uuid4(), "message": message})
 
 
-Facts = Sequence[Received[Any]]
-Make = Callable[..., Any]
+async def settled(desk: Ground, endpoint: dict[str, Any], state: str, count: int = 1) -> list[dict[str, Any]]:
+    """The deliveries in a state, once there are so many."""
+
+    async def reached() -> list[dict[str, Any]]:
+        found = await desk.deliveries(endpoint, state=state, limit="200")
+        assert len(found) == count, found
+        return found
+
+    return await eventually(reached, what=f"{count} {state}")
