@@ -19,10 +19,10 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx2
 import orjson
-import yaml
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from pydantic import SecretStr
 
+from services.directory.domain.pack_check import check
 from services.notify import api
 from services.notify.api import notifications, pages, preferences
 from services.notify.api.desk import Desk
@@ -51,8 +51,8 @@ from tests.support.databases import ScratchDatabases
 from tests.support.waiting import eventually
 
 MASTER = b"m" * 32
-PACK: dict[str, Any] = yaml.safe_load(
-    (Path(__file__).parents[3] / "deploy" / "policies" / "default.yaml").read_text().replace("{on:", '{"on":')
+PACK: dict[str, Any] = dict(
+    check((Path(__file__).parents[3] / "deploy" / "policies" / "default.yaml").read_text()).sections
 )
 DOMAIN = "acme.example"
 SUPPORT = f"support@{DOMAIN}"
