@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from shared.ahead import Ahead
 from shared.publish import OutboxRow
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ BATCH = 1000
 """Rows per round, at most."""
 BATCH_BYTES = 4 * 1024 * 1024
 """What a round may hold in memory, roughly: rows per round follow the size of those of the round before."""
+HELD = 0.05
+"""Seconds until the next look while rows are held back."""
 FULL_SCAN = 1.0
 """Seconds between looks from the very first row. The others start a little below the last row sent (see `_low`)."""
 WINDOW = 5000
@@ -46,8 +49,11 @@ _SELECT_FAIR = """
 class Backlog:
     """What one relay reads; remembers where it was, as a hint."""
 
-    def __init__(self, *, fair: bool, tenant_rate: int | None) -> None:
+    def __init__(self, *, fair: bool, tenant_rate: int | None, ahead: Ahead | None = None) -> None:
         self._fair = fair
+        self._ahead = ahead
+        self._counted: set[int] = set()
+        """Ids of the rows last read that are of the topic held back."""
         self._pace = Pace(tenant_rate) if tenant_rate is not None else None
         self._limit = 200
         self._last_id = 0
@@ -61,26 +67,41 @@ class Backlog:
     def published(self, ids: Sequence[int]) -> None:
         """These rows are out and deleted."""
         self._last_id = max(self._last_id, *ids)
+        if self._ahead is not None:
+            self._ahead.released(len(self._counted.intersection(ids)))
 
     def rest(self, longest: float) -> float:
         """How long to wait when there was nothing to send; shorter while a tenant is held back."""
+        if self._ahead is not None and self._ahead.room() == 0:
+            # It is woken when there is room; this is for when nobody can tell any more.
+            longest = min(longest, HELD)
         return longest if self._pace is None else self._pace.rest(longest)
 
     async def read(self, session: Connection, *, passed_over: Sequence[str], paced: bool) -> list[OutboxRow]:
         """The rows of one round, in the order in which a key's have to go out."""
         missing = list(passed_over)
-        rows = await (self._read_fair(session, missing, paced=paced) if self._fair else self._read(session, missing))
+        room = None if self._ahead is None else self._ahead.room()
+        if self._ahead is not None and room == 0:
+            missing.append(self._ahead.topic)
+            room = None
+        limit = self._limit if room is None else min(self._limit, room)
+        rows = await (
+            self._read_fair(session, missing, limit, paced=paced) if self._fair else self._read(session, missing, limit)
+        )
+        if self._ahead is not None:
+            self._counted = {row.id for row in rows if row.topic == self._ahead.topic}
         if rows:
             held = sum(len(row.payload) for row in rows if row.payload is not None)
             self._limit = max(10, min(self._limit * 2, BATCH, BATCH_BYTES * len(rows) // max(held, 1)))
         return rows
 
-    async def _read(self, session: Connection, missing: list[str]) -> list[OutboxRow]:
-        found = await session.fetch(_SELECT, self._low(), missing, self._limit)
+    async def _read(self, session: Connection, missing: list[str], limit: int) -> list[OutboxRow]:
+        found = await session.fetch(_SELECT, self._low(), missing, limit)
         return [OutboxRow(*row) for row in found]
 
-    async def _read_fair(self, session: Connection, missing: list[str], *, paced: bool) -> list[OutboxRow]:
-        quota = max(self._limit // max(self._tenants, 1), 20)
+    async def _read_fair(self, session: Connection, missing: list[str], limit: int, *, paced: bool) -> list[OutboxRow]:
+        least = 20 if limit == self._limit else 1
+        quota = max(limit // max(self._tenants, 1), least)
         held = self._pace.quotas() if self._pace is not None and paced else {}
         found = await session.fetch(_SELECT_FAIR, missing, quota, list(held), list(held.values()))
         taken = Counter(row["tenant"] for row in found)

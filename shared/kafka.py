@@ -100,6 +100,11 @@ def reader(settings: ServiceSettings, purpose: str) -> AIOKafkaConsumer:
     )
 
 
+def admin(settings: ServiceSettings, purpose: str) -> AIOKafkaAdminClient:
+    """A client that asks the broker about topics and groups. Not started."""
+    return AIOKafkaAdminClient(**_connection(settings, purpose))
+
+
 def producer(settings: ServiceSettings) -> AIOKafkaProducer:
     """An idempotent producer that waits for every replica. Not started."""
     return AIOKafkaProducer(

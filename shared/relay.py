@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from shared import crash, silence
+from shared.ahead import Ahead, KafkaReader, Window
 from shared.backlog import BATCH, Backlog
 from shared.db import Database
 from shared.explain import explain
@@ -60,6 +61,7 @@ class Relay:
     `fair=True` releases tenants in turn; such a service makes the index `CREATE INDEX outbox_tenant ON outbox
     (tenant, id)` in its own migrations. With `tenant_rate` (events per second) each tenant's flood also stays in the
     table instead of filling the topic faster than its readers take it, where a neighbour's event would come after it.
+    With `window` the same holds of all tenants together, as far as the reader really is behind (`shared.ahead`).
     Cancelling the loop sends what is left, within the service's drain time.
     """
 
@@ -71,12 +73,14 @@ class Relay:
         metrics: Metrics | None = None,
         fair: bool = False,
         tenant_rate: int | None = None,
+        window: Window | None = None,
         beat: Beat | None = None,
     ) -> None:
         self._settings = settings
         self._database = database
         self._metrics = metrics or Metrics(settings.SERVICE)
-        self._backlog = Backlog(fair=fair, tenant_rate=tenant_rate)
+        self._ahead = None if window is None else Ahead(window, KafkaReader(settings, window))
+        self._backlog = Backlog(fair=fair, tenant_rate=tenant_rate, ahead=self._ahead)
         self._linger = Linger(min(LINGER, settings.linger_milliseconds / 1000), BATCH)
         self._beat = beat
         self._publisher = Publisher(settings)
@@ -191,6 +195,18 @@ class Relay:
         await session.add_listener(CHANNEL, self._notified)
         # Connected before there is anything to send, so that readiness can tell whether the broker answers.
         self._failure = (await self._publisher.publish([], lambda: _alive(session))).failed
+        looking = None
+        if self._ahead is not None:
+            looking = asyncio.create_task(self._ahead.run(self.wake), name="relay ahead")
+        try:
+            await self._lead(session)
+        finally:
+            if looking is not None:
+                looking.cancel()
+                await asyncio.wait({looking})
+
+    async def _lead(self, session: Connection) -> None:
+        """Publish until the process ends."""
         failures = 0
         while True:
             sent = await self._round(session)

@@ -25,11 +25,12 @@ from services.ingest.parsing import Parser
 from services.ingest.quarantine import Quarantine
 from services.ingest.settings import Settings
 from shared import metrics as measuring
+from shared.ahead import Window
 from shared.auth import Authenticator, ReplicaCredentials, mail_token
 from shared.blobs import Blobs
 from shared.bus import Bus, Route
 from shared.contracts.event import Topic
-from shared.contracts.manifest import CREDENTIAL_CHANGED, TENANT_CHANGED
+from shared.contracts.manifest import CREDENTIAL_CHANGED, MESSAGE_RECEIVED, TENANT_CHANGED
 from shared.db import Database
 from shared.http import Cursor, idempotency
 from shared.relay import Relay
@@ -50,7 +51,8 @@ async def build(settings: Settings) -> Service:
     database = await Database.connect(settings.database_url.get_secret_value(), application="ingest")
     metrics = measuring.for_service("ingest")
     measures = measuring_here.of(metrics)
-    relay = Relay(settings, database, metrics=metrics, fair=True)
+    window = Window(MESSAGE_RECEIVED.name, "tickets", settings.release_ahead) if settings.release_ahead else None
+    relay = Relay(settings, database, metrics=metrics, fair=True, window=window)
     replica = Replica(
         settings,
         database,

@@ -36,6 +36,9 @@ class Settings(HttpSettings):
     loop_token: str = Field("deskwire", description="What our own mail carries in X-Loop.")
     attachment_bytes: int = Field(25 * 1024 * 1024, ge=1, description="Largest file sent ahead of its message.")
     batch_bytes: int = Field(8_000_000, ge=1024, description="Largest body of POST /v1/messages.")
+    release_ahead: int = Field(
+        2000, ge=0, description="Released messages that tickets may have before it; further ones wait here. 0: any."
+    )
     imap_ca_file: str = Field("", description="CA certificates of mail servers; empty for the system's.")
     imap_allowed_networks: str = Field(
         "", description="Private networks whose mail servers may be polled, separated by commas: 10.0.0.0/8."

@@ -8,8 +8,10 @@ from typing import Self
 from uuid import uuid4
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 
 from shared import outbox
+from shared.ahead import Window
 from shared.db import Database
 from shared.envelope import Emit
 from shared.metrics import Metrics
@@ -51,8 +53,11 @@ async def empty(bench: Bench) -> None:
 class Alone:
     """A relay without a bus."""
 
-    def __init__(self, bench: Bench, *, fair: bool = False, tenant_rate: int | None = None) -> None:
+    def __init__(
+        self, bench: Bench, *, fair: bool = False, tenant_rate: int | None = None, window: Window | None = None
+    ) -> None:
         self.bench = bench
+        self.window = window
         self.fair = fair
         self.tenant_rate = tenant_rate
 
@@ -60,7 +65,14 @@ class Alone:
         self.database = await Database.connect(self.bench.database_url, application="mechanism")
         conf = settings(self.bench.kafka_url, self.bench.database_url, self.bench.prefix)
         self.metrics = Metrics("mechanism")
-        self.relay = Relay(conf, self.database, metrics=self.metrics, fair=self.fair, tenant_rate=self.tenant_rate)
+        self.relay = Relay(
+            conf,
+            self.database,
+            metrics=self.metrics,
+            fair=self.fair,
+            tenant_rate=self.tenant_rate,
+            window=self.window,
+        )
         self.task = asyncio.create_task(self.work())
         return self
 
@@ -211,3 +223,84 @@ async def _leads(relay: Relay) -> bool:
 
 async def _rows_visible(bench: Bench, count: int) -> bool:
     return bool(await bench.value("SELECT count(*) FROM outbox") == count)
+
+
+async def test_a_flood_stays_in_the_table_while_its_reader_is_behind_and_a_neighbour_does_not_wait_for_it(
+    bench: Bench,
+) -> None:
+    reader = AIOKafkaConsumer(
+        bootstrap_servers=bench.kafka_url,
+        group_id=f"{bench.prefix}reader",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    reader.subscribe([f"{bench.prefix}test.told"])
+    await reader.start()
+
+    async def handle() -> int:
+        """One batch of the slow reader."""
+        batch = await reader.getmany(timeout_ms=1000, max_records=300)
+        if batch:
+            await reader.commit()
+        return sum(map(len, batch.values()))
+
+    # It is there, and has read nothing yet.
+    await handle()
+    try:
+        async with Alone(bench, fair=True, window=Window("test.told", "reader", 500)) as one:
+            await bench.rows("CREATE INDEX IF NOT EXISTS outbox_tenant ON outbox (tenant, id)")
+            await write(one.database, one.relay, [told(f"flood{n % 50}", n, "flood") for n in range(5_000)])
+
+            async def held() -> bool:
+                left = await bench.value("SELECT count(*) FROM outbox")
+                return bool(left <= 4_500)
+
+            await eventually(held)
+            await asyncio.sleep(0.6)
+            out = 5_000 - int(await bench.value("SELECT count(*) FROM outbox"))
+            assert 400 <= out <= 520
+            await write(one.database, one.relay, [told("small", n, "small") for n in range(3)])
+
+            async def neighbour() -> bool:
+                await handle()
+                return bool(await bench.value("SELECT count(*) FROM outbox WHERE tenant = 'small'") == 0)
+
+            await eventually(neighbour)
+            before = 5_000 - int(await bench.value("SELECT count(*) FROM outbox WHERE tenant = 'flood'"))
+            assert before < 2_000
+
+            async def done() -> bool:
+                await handle()
+                return bool(await bench.value("SELECT count(*) FROM outbox") == 0)
+
+            await eventually(done, within=60)
+    finally:
+        await reader.stop()
+    order = await published(bench)
+    assert len(order) == len(set(order)) == 5_003
+
+
+async def test_without_a_reader_nothing_is_held(bench: Bench) -> None:
+    async with Alone(bench, window=Window("test.told", "nobody", 10)) as one:
+        await write(one.database, one.relay, [told("t", n) for n in range(200)])
+        await empty(bench)
+
+
+async def test_a_relay_that_ends_leaves_what_it_holds_in_the_table(bench: Bench) -> None:
+    reader = AIOKafkaConsumer(bootstrap_servers=bench.kafka_url, group_id=f"{bench.prefix}reader")
+    reader.subscribe([f"{bench.prefix}test.told"])
+    await reader.start()
+    try:
+        async with Alone(bench, window=Window("test.told", "reader", 50)) as one:
+            await write(one.database, one.relay, [told("t", n) for n in range(300)])
+
+            async def some() -> bool:
+                return bool(await bench.value("SELECT count(*) FROM outbox") < 300)
+
+            await eventually(some)
+            began = time.monotonic()
+            await one.stop()
+            assert time.monotonic() - began < 10
+        assert await bench.value("SELECT count(*) FROM outbox") >= 200
+    finally:
+        await reader.stop()
