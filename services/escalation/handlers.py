@@ -17,11 +17,9 @@ from services.escalation.domain.policy import Occurrence, Policy, occurrences
 from services.escalation.domain.targets import STAFF_ROLES, Staff
 from services.escalation.domain.ticket import OVER, of_fact, of_state
 from services.escalation.measures import Measures
-from services.escalation.store import knowledge, staff, tickets
-from shared.contracts.directory import PersonChanged, TeamChanged
+from services.escalation.store import knowledge, tickets
 from shared.contracts.escalation import PageAnswer, PageResponse
 from shared.contracts.event import Event
-from shared.contracts.manifest import PERSON_CHANGED, TEAM_CHANGED
 from shared.contracts.notification import DeliveryChannel, NotificationFailed
 from shared.contracts.pack import Cause
 from shared.contracts.sla import SlaBreached, SlaChanged, SlaChangeKind, SlaEvent, SlaWarning
@@ -35,7 +33,6 @@ from shared.contracts.ticket import (
 )
 from shared.db import Tx
 from shared.envelope import Answer, Emit, NotYet, Received, Tombstone, Watermark
-from shared.replica import Change
 
 _Cause = TicketCreated | SlaWarning | SlaBreached
 _AboutPage = PageResponse | NotificationFailed
@@ -278,31 +275,6 @@ class Handlers:
             if one.event.tenant_id not in policies
         ]
         return policies, missing
-
-
-async def on_reference_changed(tx: Tx, changes: Sequence[Change]) -> None:
-    """Keep colleagues and teams as rows of our own."""
-    people: list[PersonChanged] = []
-    teams: list[TeamChanged] = []
-    gone: dict[str, list[UUID]] = {PERSON_CHANGED.name: [], TEAM_CHANGED.name: []}
-    for change in changes:
-        if isinstance(change, Tombstone):
-            if change.topic in gone:
-                gone[change.topic].append(UUID(change.key))
-        elif isinstance(change.event, PersonChanged):
-            people.append(change.event)
-        elif isinstance(change.event, TeamChanged):
-            teams.append(change.event)
-    if any(gone.values()):
-        await staff.remove(tx, gone[PERSON_CHANGED.name], gone[TEAM_CHANGED.name])
-    if people:
-        # Requesters are most of the people there are: only colleagues, and those who were, are worth a row.
-        were = await staff.known(tx, [one.person_id for one in people])
-        people = [one for one in people if one.person_id in were or one.role in STAFF_ROLES]
-    if people:
-        await staff.save_people(tx, people)
-    if teams:
-        await staff.save_teams(tx, teams)
 
 
 def _clock_key(event: SlaEvent) -> str:

@@ -25,7 +25,7 @@ from services.escalation.domain import causes, walk
 from services.escalation.domain.causes import Case, Circumstances
 from services.escalation.domain.escalation import Escalation, State
 from services.escalation.domain.policy import Occurrence, Policy
-from services.escalation.domain.walk import Moment
+from services.escalation.domain.stepping import Moment
 from services.escalation.store import escalations, tickets
 from shared import outbox
 from shared.auth import Permission, Principal, allows

@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.escalation.api.desk import Desk
-from services.escalation.api.models import (
+from services.escalation.api.models import to_json
+from services.escalation.api.on_call_models import (
     WEEKDAYS,
     OnCall,
     OverrideIn,
@@ -23,7 +24,6 @@ from services.escalation.api.models import (
     ScheduleView,
     Shifts,
     ShiftView,
-    to_json,
 )
 from services.escalation.domain import rotation
 from services.escalation.domain.rotation import Override, Schedule

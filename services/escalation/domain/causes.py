@@ -10,9 +10,9 @@ from uuid import UUID
 from services.escalation.domain import walk
 from services.escalation.domain.escalation import Escalation, State, escalation_id
 from services.escalation.domain.policy import UNHANDLED, Occurrence, Policy, occurrences, worth_starting
+from services.escalation.domain.stepping import Moment
 from services.escalation.domain.targets import Staff
 from services.escalation.domain.ticket import KnownTicket
-from services.escalation.domain.walk import Moment
 from shared.contracts.pack import Cause, EscalationPath, EscalationTrigger
 
 

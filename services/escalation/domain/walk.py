@@ -6,34 +6,32 @@ step, one lap and one repetition; when it stops running every open page is calle
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TypedDict
+from datetime import datetime
 from uuid import UUID
 
-from services.escalation.domain.escalation import Escalation, Page, PageState, State
-from services.escalation.domain.targets import Staff, first_of, resolve
+from services.escalation.domain.escalation import Escalation, PageState, State
+from services.escalation.domain.stepping import (
+    Moment,
+    ask,
+    common,
+    due_step,
+    enter,
+    keep_time,
+    leave,
+    nobody_left,
+    page_again,
+    people_of,
+    set_next,
+    tell_step,
+    ticket_of,
+)
+from services.escalation.domain.targets import first_of
 from shared.contracts.escalation import (
     EscalationAcknowledged,
     EscalationEnded,
     EscalationStarted,
-    EscalationStepped,
-    EscalationTarget,
 )
 from shared.contracts.pack import EscalationTrigger, PageUrgency
-from shared.contracts.ticket import TicketSummary
-
-LATE = 10
-"""A step reached later than the tenth part of its own time gets the whole of it from then on."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """What a change of an escalation may know: the instant, the ticket, who can be reached."""
-
-    now: datetime
-    ticket: TicketSummary
-    staff: Staff
 
 
 def start(
@@ -55,27 +53,27 @@ def start(
     one.note(moment.now, "started", cause=one.cause, reason=reason)
     one.facts.append(
         EscalationStarted(
-            **_common(one, moment), cause=one.cause, cause_id=one.cause_id, steps=one.last, tag=tag, reason=reason
+            **common(one, moment), cause=one.cause, cause_id=one.cause_id, steps=one.last, tag=tag, reason=reason
         )
     )
-    number = max(step, _due(one, moment.now))
-    _keep_time(one, number, moment.now, skipped=number > step)
-    _enter(one, number, moment, "due")
+    number = max(step, due_step(one, moment.now))
+    keep_time(one, number, moment.now, skipped=number > step)
+    enter(one, number, moment, "due")
 
 
 def advance(one: Escalation, moment: Moment) -> bool:
     """Do what is due by now; whether anything was."""
     if not one.running or one.next_at is None or moment.now < one.next_at:
         return False
-    due = _due(one, moment.now)
+    due = due_step(one, moment.now)
     if due > one.step:
-        _keep_time(one, due, moment.now, skipped=due > one.step + 1)
-        _enter(one, due, moment, "due")
+        keep_time(one, due, moment.now, skipped=due > one.step + 1)
+        enter(one, due, moment, "due")
     elif moment.now < one.base_at + one.ends(one.step):
-        _page_again(one, moment)
+        page_again(one, moment)
     elif one.lap < one.plan.repeat:
         one.lap, one.base_at = one.lap + 1, moment.now
-        _enter(one, 1, moment, "repeated")
+        enter(one, 1, moment, "repeated")
     else:
         end(one, moment, "exhausted")
     return True
@@ -83,7 +81,7 @@ def advance(one: Escalation, moment: Moment) -> bool:
 
 def due_instant(one: Escalation, now: datetime) -> datetime:
     """The latest instant up to `now` that calls for something: of the step to be told, not of those passed over."""
-    begins = one.base_at + one.begins(_due(one, now))
+    begins = one.base_at + one.begins(due_step(one, now))
     return begins if one.next_at is None else max(begins, one.next_at)
 
 
@@ -103,9 +101,9 @@ def raise_(one: Escalation, trigger: EscalationTrigger, cause: str, moment: Mome
     one.note(moment.now, "raised", cause=cause)
     if target is not None and moved:
         one.base_at = moment.now - one.begins(target)
-        _enter(one, target, moment, "raised", tag=trigger.tag)
+        enter(one, target, moment, "raised", tag=trigger.tag)
     else:
-        _tell_step(one, moment, _people(one), "raised", tag=trigger.tag)
+        tell_step(one, moment, people_of(one), "raised", tag=trigger.tag)
     alert(one, trigger, moment)
     return True
 
@@ -122,7 +120,7 @@ def alert(one: Escalation, trigger: EscalationTrigger, moment: Moment) -> None:
             name=f"alert:{trigger.level}:{person.person_id}",
             responsible=False,
             urgency=PageUrgency.LOW,
-            reason=f"{_ticket(moment)} has reached escalation level {trigger.level} ({trigger.cause.value})",
+            reason=f"{ticket_of(moment)} has reached escalation level {trigger.level} ({trigger.cause.value})",
         )
 
 
@@ -132,7 +130,7 @@ def acknowledge(one: Escalation, moment: Moment, person_id: UUID | None, via: st
         return False
     one.state, one.acknowledged_by, one.ended_at, one.next_at = State.ACKNOWLEDGED, person_id, moment.now, None
     one.note(moment.now, "acknowledged", via=via, person=None if person_id is None else str(person_id))
-    one.facts.append(EscalationAcknowledged(**_common(one, moment), step=one.step, person_id=person_id, via=via))
+    one.facts.append(EscalationAcknowledged(**common(one, moment), step=one.step, person_id=person_id, via=via))
     one.cancel_pages(moment.now, "acknowledged")
     return True
 
@@ -143,7 +141,7 @@ def end(one: Escalation, moment: Moment, reason: str) -> bool:
         return False
     one.state, one.ended_at, one.ended_reason, one.next_at = State.ENDED, moment.now, reason, None
     one.note(moment.now, "ended", reason=reason)
-    one.facts.append(EscalationEnded(**_common(one, moment), step=one.step, reason=reason))
+    one.facts.append(EscalationEnded(**common(one, moment), step=one.step, reason=reason))
     one.cancel_pages(moment.now, reason)
     return True
 
@@ -165,8 +163,8 @@ def answered(one: Escalation, page_id: UUID, *, taken: bool, channel: str, momen
             one.settle(other, PageState.DECLINED, moment.now)
     one.settle(page, PageState.DECLINED, moment.now)
     one.note(moment.now, "declined", person=str(page.person_id), channel=channel)
-    if _nobody_left(one, page):
-        _leave(one, moment, "declined")
+    if nobody_left(one, page):
+        leave(one, moment, "declined")
 
 
 def failed(one: Escalation, page_id: UUID, moment: Moment) -> None:
@@ -176,7 +174,7 @@ def failed(one: Escalation, page_id: UUID, moment: Moment) -> None:
         return
     one.settle(page, PageState.FAILED, moment.now)
     one.note(moment.now, "unreachable", person=str(page.person_id))
-    if not _nobody_left(one, page):
+    if not nobody_left(one, page):
         return
     asked = {other.person_id for other in one.asked()}
     number = one.alternative + 1
@@ -185,179 +183,9 @@ def failed(one: Escalation, page_id: UUID, moment: Moment) -> None:
         others = tuple(person for person in people if person.person_id not in asked)
         if others:
             one.alternative = number
-            _ask(one, moment, others)
-            _set_next(one)
-            _tell_step(one, moment, others, "unreachable")
+            ask(one, moment, others)
+            set_next(one)
+            tell_step(one, moment, others, "unreachable")
             return
         number += 1
-    _leave(one, moment, "unreachable")
-
-
-# -- steps ------------------------------------------------------------------------------------------------------------
-
-
-def _enter(one: Escalation, number: int, moment: Moment, why: str, tag: str | None = None) -> None:
-    """Reach a step; where it yields nobody, say so and go to the following at once."""
-    while True:
-        one.step, one.again = number, 0
-        one.alternative, people = first_of(one.current.targets, moment.ticket, moment.staff)
-        one.paged_at = None
-        if people:
-            _ask(one, moment, people)
-        _ask_besides(one, moment)
-        _set_next(one)
-        one.note(moment.now, "stepped", cause=why, reached=len(people))
-        _tell_step(one, moment, people, why, tag=tag)
-        if people:
-            return
-        one.unreached += 1
-        if number == one.last:
-            return
-        number, why = number + 1, "unreachable"
-        one.base_at = moment.now - one.begins(number)
-
-
-def _leave(one: Escalation, moment: Moment, why: str) -> None:
-    """Nobody of this step is left: the next one now. The last one keeps its time, so that somebody may still come."""
-    if one.step < one.last:
-        one.base_at = moment.now - one.begins(one.step + 1)
-        _enter(one, one.step + 1, moment, why)
-        return
-    one.paged_at = None
-    _set_next(one)
-    one.note(moment.now, "nobody_left", cause=why)
-
-
-def _due(one: Escalation, now: datetime) -> int:
-    """The latest step whose time has come."""
-    return max(
-        (number for number in range(1, one.last + 1) if one.base_at + one.begins(number) <= now),
-        default=1,
-    )
-
-
-def _keep_time(one: Escalation, number: int, now: datetime, *, skipped: bool) -> None:
-    """Give a step that comes late its own whole time, so that the next one does not follow at its heels."""
-    begins = one.begins(number)
-    if skipped or now - (one.base_at + begins) > (one.ends(number) - begins) / LATE:
-        one.base_at = now - begins
-
-
-def _set_next(one: Escalation) -> None:
-    ends = one.base_at + one.ends(one.step)
-    again = one.current.page_again
-    if again is not None and one.paged_at is not None:
-        ends = min(ends, one.paged_at + timedelta(minutes=again))
-    one.next_at = ends
-    one.changed = True
-
-
-def _nobody_left(one: Escalation, page: Page) -> bool:
-    """Whether the step that runs now waited for this page and for no other one."""
-    if not one.running or not page.responsible or (page.step, page.lap) != (one.step, one.lap):
-        return False
-    waiting = {other.person_id for other in one.asked() if other.state is PageState.OPEN}
-    return not waiting
-
-
-# -- people -----------------------------------------------------------------------------------------------------------
-
-
-def _ask(one: Escalation, moment: Moment, people: tuple[EscalationTarget, ...]) -> None:
-    """Page the responsible people of the step."""
-    one.paged_at = moment.now
-    for person in people:
-        one.request(
-            person.person_id,
-            person.via,
-            moment.ticket,
-            moment.now,
-            name=_name(one, person.person_id),
-            responsible=True,
-            urgency=one.current.urgency,
-            reason=f"{_ticket(moment)} is unacknowledged: step {one.step} of {one.last}, {one.current.name}",
-        )
-
-
-def _ask_besides(one: Escalation, moment: Moment) -> None:
-    for target in one.current.also:
-        for person in resolve(target, moment.ticket, moment.staff):
-            one.request(
-                person.person_id,
-                person.via,
-                moment.ticket,
-                moment.now,
-                name=_name(one, person.person_id),
-                responsible=False,
-                urgency=PageUrgency.LOW,
-                reason=f"{_ticket(moment)} is being escalated: step {one.step} of {one.last}, {one.current.name}",
-            )
-
-
-def _page_again(one: Escalation, moment: Moment) -> None:
-    """Ask those of the step who have said nothing once more."""
-    silent = {page.person_id: page for page in one.asked() if page.state is PageState.OPEN}
-    one.again += 1
-    people = tuple(EscalationTarget(person_id=person, via=silent[person].via) for person in sorted(silent))
-    _ask(one, moment, people)
-    if not people:
-        one.paged_at = None
-    _set_next(one)
-    one.note(moment.now, "paged_again", people=len(people))
-
-
-def _name(one: Escalation, person_id: UUID) -> str:
-    """What a page's id is made of."""
-    repetition = f":{one.lap}.{one.again}" if one.lap or one.again else ""
-    return f"{one.step}:{person_id}{repetition}"
-
-
-def _people(one: Escalation) -> tuple[EscalationTarget, ...]:
-    """Who is responsible now."""
-    pages = {page.person_id: page for page in one.asked()}
-    return tuple(EscalationTarget(person_id=person, via=pages[person].via) for person in sorted(pages))
-
-
-# -- events -----------------------------------------------------------------------------------------------------------
-
-
-def _tell_step(
-    one: Escalation, moment: Moment, people: tuple[EscalationTarget, ...], why: str, *, tag: str | None = None
-) -> None:
-    ends = one.base_at + one.ends(one.step)
-    follows = one.step < one.last or one.lap < one.plan.repeat
-    one.facts.append(
-        EscalationStepped(
-            **_common(one, moment),
-            step=one.step,
-            name=one.current.name,
-            targets=people,
-            next_at=ends if follows else None,
-            cause=why,
-            tag=tag,
-        )
-    )
-
-
-class _Common(TypedDict):
-    tenant_id: str
-    ticket_id: UUID
-    ticket: TicketSummary
-    escalation_id: UUID
-    path: str
-    level: int
-
-
-def _common(one: Escalation, moment: Moment) -> _Common:
-    return {
-        "tenant_id": one.tenant_id,
-        "ticket_id": one.ticket_id,
-        "ticket": moment.ticket,
-        "escalation_id": one.id,
-        "path": one.plan.name,
-        "level": one.level,
-    }
-
-
-def _ticket(moment: Moment) -> str:
-    return f"{moment.ticket.priority.label} ticket {moment.ticket.number}"
+    leave(one, moment, "unreachable")

@@ -19,7 +19,8 @@ from services.escalation import api, measures
 from services.escalation.api.desk import Desk
 from services.escalation.app import ROUTES
 from services.escalation.desk.known import Known
-from services.escalation.handlers import Handlers, on_reference_changed
+from services.escalation.desk.reference import on_reference_changed
+from services.escalation.handlers import Handlers
 from services.escalation.settings import Settings
 from services.escalation.timers import Fired
 from shared import outbox

@@ -9,7 +9,7 @@ import pytest
 
 from shared.contracts.directory import Role
 from tests.integration.escalation.conftest import Service
-from tests.integration.escalation.test_paths import created
+from tests.integration.escalation.facts import created
 from tests.unit.escalation.desk import AGENT, LEAD, MANAGER, OTHER, state, ticket_id
 
 pytestmark = pytest.mark.engines

@@ -6,7 +6,7 @@ import pytest
 
 from shared.contracts.directory import Role
 from tests.integration.escalation.conftest import Service
-from tests.integration.escalation.test_paths import created
+from tests.integration.escalation.facts import created
 from tests.support.openapi import check_api
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow]

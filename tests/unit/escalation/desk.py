@@ -12,9 +12,9 @@ from uuid import NAMESPACE_DNS, UUID, uuid5
 from services.directory.domain.pack_check import check
 from services.escalation.domain.escalation import Escalation
 from services.escalation.domain.policy import Policy
+from services.escalation.domain.stepping import Moment
 from services.escalation.domain.targets import Person, Staff, Team
 from services.escalation.domain.ticket import KnownTicket
-from services.escalation.domain.walk import Moment
 from shared.contracts.directory import PersonChanged, PolicyPublished, Role, TeamChanged
 from shared.contracts.pack import EscalationPaths, StateCategory
 from shared.contracts.ticket import (
