@@ -150,7 +150,7 @@ def _weight(words: Collection[str]) -> float:
     return sum(map(_weight_of, words))
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=10_000)
 def _weight_of(word: str) -> float:
     if word in GENERIC:
         return 0.3
@@ -176,7 +176,7 @@ def _shared(mine: Sequence[str], theirs: Sequence[str]) -> float:
     return total
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=10_000)
 def _near(one: str, other: str) -> float:
     """How alike two words are by their pairs of letters; 0 below two thirds."""
     mine = {one[i : i + 2] for i in range(len(one) - 1)}

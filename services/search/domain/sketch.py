@@ -36,14 +36,15 @@ def keys(tenant_id: str, gist: Gist) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
-@lru_cache(maxsize=20_000)
 def is_code(word: str) -> bool:
     """Whether a word names one thing, as an error code, an order or a host does."""
-    digits = sum(c.isdigit() for c in word)
+    if word.isalpha():
+        return False
+    digits = sum(map(str.isdigit, word))
     return digits >= 4 or (digits > 0 and digits < len(word) and len(word) >= 5)
 
 
-@lru_cache(maxsize=8_000)
+@lru_cache(maxsize=5_000)
 def _permuted(word: str) -> tuple[int, ...]:
     """A word's place in each permutation."""
     own = int.from_bytes(blake2b(word.encode(), digest_size=4).digest(), "big")

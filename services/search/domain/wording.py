@@ -157,7 +157,7 @@ def _fold(text: str) -> str:
     return unicodedata.normalize("NFC", "".join(c for c in flat if not unicodedata.combining(c)))
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=10_000)
 def _parts(word: str) -> tuple[str, ...]:
     """A word as it is compared, or nothing; a run without spaces as its pairs of characters."""
     if _WITHOUT_SPACES.fullmatch(word):

@@ -7,6 +7,7 @@ import time
 import asyncpg
 import pytest
 
+from services.search import gaps as filling
 from shared.auth import service_token
 from shared.auth.keys import derive
 from tests.integration.search.conftest import Start, Ticket
@@ -20,8 +21,9 @@ pytestmark = pytest.mark.engines
 
 
 async def test_texts_that_no_topic_has_any_more_come_from_the_export(
-    start: Start, engines: Engines, databases: ScratchDatabases
+    start: Start, engines: Engines, databases: ScratchDatabases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(filling, "_PAUSE", 0.1)
     tickets = await build(engines, databases, await databases.create("tickets"))
     await tickets.tenant()
     await tickets.team()
