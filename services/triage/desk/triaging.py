@@ -101,7 +101,8 @@ class Triaging:
             record = _introduced(record, event, people.get(event.ticket.requester_id))
             text = event.message.body.text
             found = ruleset.lexicon.read(event.ticket.subject, text or "")
-            record = record.but(findings=found.join(record.findings))
+            # A message may have overtaken its ticket on its own topic.
+            record = record.but(findings=found.join(record.findings) if record.revision else found)
             record, told = judge(record, ruleset, f"created:{event.message.message_id}", tx.instant)
             work.keep(record)
             work.tell(told, one)

@@ -39,14 +39,18 @@ class Rules:
     eta: Mapping[str, float] = field(init=False)
     queues: Mapping[str, str] = field(init=False)
     """By priority."""
+    read: frozenset[str] = field(init=False)
+    """Languages that the rules name a reader for."""
 
     def __post_init__(self) -> None:
-        made: dict[str, Mapping[str, Any]] = {
+        languages = self.triage.languages
+        made: dict[str, Any] = {
             "signals": {signal.name: signal for signal in self.triage.signals},
             "products": {product.name.casefold(): product for product in self.triage.products},
             "tiers": {tier.tier: tier for tier in self.triage.tiers},
             "levels": {level.label.casefold(): level for level in self.priorities.levels},
             "eta": {label.casefold(): minutes for label, minutes in self.triage.eta_minutes.items()},
+            "read": frozenset((*languages.general, *languages.queues)),
             "queues": {label.casefold(): queue for label, queue in self.triage.priority_queues.items()},
         }
         for name, value in made.items():
@@ -305,8 +309,9 @@ def _queue_by_language(draft: _Draft, rules: Rules, facts: Facts) -> tuple[str, 
 
 
 def _unread(language: str, rules: Rules, facts: Facts) -> bool:
-    read = {*rules.triage.languages.general, *rules.triage.languages.queues, *map(_primary, facts.tenant_languages)}
-    return bool(language) and language not in read
+    if not language or language in rules.read:
+        return False
+    return all(_primary(own) != language for own in facts.tenant_languages)
 
 
 def _primary(tag: str | None) -> str:

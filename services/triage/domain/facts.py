@@ -58,6 +58,9 @@ class Findings:
 
 def united(found: Iterable[Found]) -> tuple[Found, ...]:
     """One of each name, in the order of names: said before denied, the subject before the body, then by the words."""
+    found = list(found)
+    if len(found) < 2:
+        return tuple(found)
     best: dict[str, Found] = {}
     for one in sorted(found, key=lambda f: (f.denied, not f.in_subject, f.words)):
         best.setdefault(one.name, one)
