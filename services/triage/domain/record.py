@@ -198,12 +198,13 @@ def corrected(
 def _fields(changes: Iterable[Change]) -> Iterable[Change]:
     """Changes of what triage decides, those within the tenant's own fields (category) too."""
     for change in changes:
+        name = change.field.removeprefix("fields.")
         if change.field == "fields":
             old = change.old if isinstance(change.old, dict) else {}
             new = change.new if isinstance(change.new, dict) else {}
             for name in sorted(DECIDED & (old.keys() | new.keys())):
                 if old.get(name) != new.get(name):
                     yield Change(field=name, old=old.get(name), new=new.get(name))
-        elif change.field in DECIDED and change.field != "tags":
+        elif name in DECIDED and name != "tags":
             # Tags are added to those a ticket has, so they are never triage's to overwrite.
-            yield change
+            yield Change(field=name, old=change.old, new=change.new)

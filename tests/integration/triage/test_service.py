@@ -91,6 +91,24 @@ async def test_each_tenant_is_decided_by_its_own_rules(desk: Desk) -> None:
     assert label((await desk.decisions(ours))[0]) == "P3"
 
 
+async def test_new_rules_hold_at_once_and_ones_that_cannot_be_read_change_nothing(desk: Desk) -> None:
+    await desk.tenant()
+    before = Ticket(subject="Please water the plants")
+    await desk.publish(before.created("They are dry."))
+    assert label((await desk.decisions(before))[0]) == "P3"
+    plants = [{"name": "plants", "words": {"en": ["plants"]}, "at_least": "P2"}]
+    await desk.tenant(triage={**PACK["triage"], "signals": plants})
+    after = Ticket(subject="Please water the plants")
+    await desk.publish(after.created("They are dry."))
+    (decided,) = await desk.decisions(after)
+    assert (label(decided), decided.policy_version) == ("P2", 2)
+    await desk.tenant(triage={"matrix": "of a later release"})
+    later = Ticket(subject="Please water the plants")
+    await desk.publish(later.created("They are dry."))
+    (decided,) = await desk.decisions(later)
+    assert (label(decided), decided.policy_version) == ("P2", 2)
+
+
 async def test_malformed_hints_are_as_if_not_said(desk: Desk) -> None:
     await desk.tenant()
     ticket = Ticket(subject="Hello")

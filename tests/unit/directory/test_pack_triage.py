@@ -51,7 +51,7 @@ def test_the_default_thresholds_are_those_of_seed_000_section_4_2(section: Triag
             "none of the pri",
         ),
         ("unknown_priority: P3 ", "unknown_priority: P8 ", "/unknown_priority", "P8 ", "none of the priorities"),
-        ("- name: no_hurry\n", "- name: urgent\n", "/signals/23/name", None, "defined twice"),
+        ("- name: no_hurry\n", "- name: urgent\n", "/signals/25/name", None, "defined twice"),
         ("{tier: premium, escalate", "{tier: enterprise, escalate", "/tiers/1/tier", "{tier: enterprise, esc", "twice"),
         ("[Notfall, Notfälle,", "[.. Notfall,", "/signals/0/words/de/0", "[.. Notfall", "begins and ends with a word"),
         ("[Notfall, Notfälle,", '["No*",', "/signals/0/words/de/0", '["No*"', "at least three letters"),

@@ -85,14 +85,16 @@ def test_a_correction_remembers_what_was_decided_and_holds_the_field() -> None:
         Change(field="subject", old="a", new="b"),
         Change(field="tags", old=[], new=["x"]),
         Change(field="fields", old={"category": "question", "x": 1}, new={"category": "billing", "x": 2}),
+        Change(field="fields.subcategory", new="invoice"),
         Change(field="impact", new="minor"),
     ]
     held, kept = corrected(after, AGENT, changes, TICKET, NOON)
-    assert held.held == {"priority", "category", "impact"}
+    assert held.held == {"priority", "category", "subcategory", "impact"}
     assert held.touched
     assert [(one.field, one.decided, one.corrected) for one in kept] == [
         ("priority", "P4", "P2"),
         ("category", "question", "billing"),
+        ("subcategory", None, "invoice"),
     ]
 
 
