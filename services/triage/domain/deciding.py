@@ -12,83 +12,35 @@ Nothing depends on the order in which a pack lists its signals, products or word
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from services.triage.domain import routing
+from services.triage.domain.draft import NOTHING, TEXT, TIER, Draft, says, where
 from services.triage.domain.facts import Decision, Facts, Found
-from shared.contracts.decision import Reason, Triage
-from shared.contracts.pack import Priorities, Priority
-from shared.contracts.pack.triage import IMPACTS, URGENCIES, Product, Signal, TierRule, TriageRules
+from services.triage.domain.rules import Rules
+from shared.contracts.decision import Triage
+from shared.contracts.pack import Priority
+from shared.contracts.pack.triage import IMPACTS, URGENCIES, Signal
 from shared.contracts.ticket import PriorityLevel
-
-_GIVEN, _TEXT, _TIER, _NOTHING = 1.0, 0.75, 0.6, 0.3
-"""How sure a field is by where it comes from."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """One version of a tenant's rules, ready to decide with."""
-
-    triage: TriageRules
-    priorities: Priorities
-    signals: Mapping[str, Signal] = field(init=False)
-    products: Mapping[str, Product] = field(init=False)
-    tiers: Mapping[str, TierRule] = field(init=False)
-    levels: Mapping[str, Priority] = field(init=False)
-    eta: Mapping[str, float] = field(init=False)
-    queues: Mapping[str, str] = field(init=False)
-    """By priority."""
-    read: frozenset[str] = field(init=False)
-    """Languages that the rules name a reader for."""
-
-    def __post_init__(self) -> None:
-        languages = self.triage.languages
-        made: dict[str, Any] = {
-            "signals": {signal.name: signal for signal in self.triage.signals},
-            "products": {product.name.casefold(): product for product in self.triage.products},
-            "tiers": {tier.tier: tier for tier in self.triage.tiers},
-            "levels": {level.label.casefold(): level for level in self.priorities.levels},
-            "eta": {label.casefold(): minutes for label, minutes in self.triage.eta_minutes.items()},
-            "read": frozenset((*languages.general, *languages.queues)),
-            "queues": {label.casefold(): queue for label, queue in self.triage.priority_queues.items()},
-        }
-        for name, value in made.items():
-            object.__setattr__(self, name, value)
-
-    def level(self, label: str | None) -> Priority | None:
-        """The priority of that label, whatever its case; None where it is none of the tenant's."""
-        return self.levels.get(label.casefold()) if label else None
-
-
-@dataclass(slots=True)
-class _Draft:
-    values: dict[str, Any] = field(default_factory=dict)
-    reasons: list[Reason] = field(default_factory=list)
-    sureness: dict[str, float] = field(default_factory=dict)
-
-    def set(self, name: str, value: object, rule: str, text: str, sure: float = _GIVEN) -> None:
-        self.values[name] = value
-        self.reasons.append(Reason(field=name, rule=rule, text=text))
-        self.sureness[name] = sure
 
 
 def decide(rules: Rules, facts: Facts) -> Decision:
     """The decision about one ticket; every field of it that is set has its reason."""
-    draft = _Draft()
+    draft = Draft()
     said = [(rules.signals[found.name], found) for found in facts.findings.signals if found.name in rules.signals]
     spoken = [(signal, found) for signal, found in said if not found.denied]
     _category(draft, rules, facts, spoken)
     _impact(draft, rules, facts, spoken)
     _urgency(draft, rules, facts, said)
     _priority(draft, rules, facts, spoken)
-    _language(draft, facts)
-    _product(draft, rules, facts)
-    _tier(draft, rules, facts)
-    _queue(draft, rules, facts)
-    _eta(draft, rules)
-    _tags(draft, rules, facts, spoken)
-    judged = [draft.sureness.get(name, _NOTHING) for name in ("category", "impact", "urgency")]
+    routing.set_language(draft, facts)
+    routing.set_product(draft, rules, facts)
+    routing.set_tier(draft, rules, facts)
+    routing.set_queue(draft, rules, facts)
+    routing.set_eta(draft, rules)
+    routing.set_tags(draft, rules, facts, spoken)
+    judged = [draft.sureness.get(name, NOTHING) for name in ("category", "impact", "urgency")]
     confidence = round(sum(judged) / len(judged), 2)
     return Decision(triage=Triage(**draft.values), reasons=tuple(draft.reasons), confidence=confidence)
 
@@ -96,7 +48,7 @@ def decide(rules: Rules, facts: Facts) -> Decision:
 _Spoken = Iterable[tuple[Signal, Found]]
 
 
-def _category(draft: _Draft, rules: Rules, facts: Facts, spoken: _Spoken) -> None:
+def _category(draft: Draft, rules: Rules, facts: Facts, spoken: _Spoken) -> None:
     if facts.said.category is not None:
         draft.set("category", facts.said.category, "hints.category", f"It was sent as “{facts.said.category}”.")
     weights: dict[str, float] = {}
@@ -115,15 +67,15 @@ def _category(draft: _Draft, rules: Rules, facts: Facts, spoken: _Spoken) -> Non
     if category not in best:
         return
     _, _, signal, found = best[category]
-    rule, text = f"signal.{signal.name}", _says(found)
+    rule, text = f"signal.{signal.name}", says(found)
     if facts.said.category is None:
         share = weights[category] / sum(weights.values())
         draft.set("category", category, rule, text, round(0.5 + 0.4 * share, 2))
     if signal.subcategory is not None:
-        draft.set("subcategory", signal.subcategory, rule, text, _TEXT)
+        draft.set("subcategory", signal.subcategory, rule, text, TEXT)
 
 
-def _impact(draft: _Draft, rules: Rules, facts: Facts, spoken: _Spoken) -> None:
+def _impact(draft: Draft, rules: Rules, facts: Facts, spoken: _Spoken) -> None:
     said, impact = facts.said, rules.triage.impact
     named = _named(said.impact, IMPACTS, impact.called)
     if said.affected_customers is not None:
@@ -137,12 +89,12 @@ def _impact(draft: _Draft, rules: Rules, facts: Facts, spoken: _Spoken) -> None:
             counted = _by_number(rules, facts.findings.affected, "impact.counted")
         # A small number in a text says little (one of many writes); in place of a text that says nothing, something.
         if counted is not None and (found is None or IMPACTS.index(counted[0]) < IMPACTS.index(found[0])):
-            draft.set("impact", *counted, _TEXT)
+            draft.set("impact", *counted, TEXT)
         elif found is not None:
-            draft.set("impact", *found, _TEXT)
+            draft.set("impact", *found, TEXT)
         else:
             text = f"Nothing says how far it reaches, so it counts as {impact.default}."
-            draft.set("impact", impact.default, "impact.default", text, _NOTHING)
+            draft.set("impact", impact.default, "impact.default", text, NOTHING)
     _at_least(draft, "impact", facts.least_impact, IMPACTS)
 
 
@@ -156,7 +108,7 @@ def _by_number(rules: Rules, number: int, rule: str) -> tuple[Any, str, str]:
     return fewer, rule, f"{number} {'is' if number == 1 else 'are'} affected, not more than {lowest}: {fewer}."
 
 
-def _urgency(draft: _Draft, rules: Rules, facts: Facts, said: _Spoken) -> None:
+def _urgency(draft: Draft, rules: Rules, facts: Facts, said: _Spoken) -> None:
     urgency = rules.triage.urgency
     named = _named(facts.said.urgency, URGENCIES, urgency.called)
     tier = rules.tiers.get(facts.tier or "")
@@ -164,13 +116,13 @@ def _urgency(draft: _Draft, rules: Rules, facts: Facts, said: _Spoken) -> None:
     if named is not None:
         draft.set("urgency", named, "hints.urgency", f"It was sent with urgency “{facts.said.urgency}”.")
     elif found is not None:
-        draft.set("urgency", *found, _TEXT)
+        draft.set("urgency", *found, TEXT)
     elif tier is not None and tier.urgency is not None:
         text = f"Customers of the tier {tier.tier} wait with urgency {tier.urgency}."
-        draft.set("urgency", tier.urgency, f"tier.{tier.tier}", text, _TIER)
+        draft.set("urgency", tier.urgency, f"tier.{tier.tier}", text, TIER)
     else:
         text = f"Nothing says how soon it hurts, so it counts as {urgency.default}."
-        draft.set("urgency", urgency.default, "urgency.default", text, _NOTHING)
+        draft.set("urgency", urgency.default, "urgency.default", text, NOTHING)
     _at_least(draft, "urgency", facts.least_urgency, URGENCIES)
 
 
@@ -180,10 +132,10 @@ def _from_text(said: _Spoken, kind: str, scale: tuple[Any, ...], default: str) -
     for signal, words in said:
         value: str | None = getattr(signal, kind)
         stated = signal.stated
-        text = _says(words)
+        text = says(words)
         if words.denied:
             value, stated = (signal.denied_urgency if kind == "urgency" else None), True
-            text = f"{_where(words)} denies “{words.words}”."
+            text = f"{where(words)} denies “{words.words}”."
         if value is not None:
             found.append((scale.index(value), stated, f"signal.{signal.name}", text))
     if not found:
@@ -204,13 +156,13 @@ def _named(word: str | None, scale: tuple[Any, ...], called: Mapping[str, str]) 
     return folded if folded in scale else next((v for name, v in called.items() if name.casefold() == folded), None)
 
 
-def _at_least(draft: _Draft, name: str, least: str | None, scale: tuple[Any, ...]) -> None:
+def _at_least(draft: Draft, name: str, least: str | None, scale: tuple[Any, ...]) -> None:
     if least is not None and least in scale and scale.index(least) < scale.index(draft.values[name]):
         draft.reasons = [reason for reason in draft.reasons if reason.field != name]
-        draft.set(name, least, f"{name}.kept", f"It was {least} before, and later messages lower nothing.", _TEXT)
+        draft.set(name, least, f"{name}.kept", f"It was {least} before, and later messages lower nothing.", TEXT)
 
 
-def _priority(draft: _Draft, rules: Rules, facts: Facts, spoken: _Spoken) -> None:
+def _priority(draft: Draft, rules: Rules, facts: Facts, spoken: _Spoken) -> None:
     impact, urgency = draft.values["impact"], draft.values["urgency"]
     line = next(line for line in rules.triage.matrix if line.fits(impact, urgency))
     level = _level(rules, line.priority)
@@ -228,12 +180,12 @@ def _priority(draft: _Draft, rules: Rules, facts: Facts, spoken: _Spoken) -> Non
         least_level = rules.level(signal.at_least)
         if least_level is not None and least_level.rank < level.rank:
             level, rule = least_level, f"signal.{signal.name}"
-            text = f"{_says(found)[:-1]}, which is at least {level.label}."
+            text = f"{says(found)[:-1]}, which is at least {level.label}."
     draft.set("priority", _wire(level), rule, text)
 
 
-def _nothing_known(draft: _Draft) -> bool:
-    return max(draft.sureness["impact"], draft.sureness["urgency"]) <= _NOTHING
+def _nothing_known(draft: Draft) -> bool:
+    return max(draft.sureness["impact"], draft.sureness["urgency"]) <= NOTHING
 
 
 def _level(rules: Rules, label: str) -> Priority:
@@ -243,134 +195,3 @@ def _level(rules: Rules, label: str) -> Priority:
 
 def _wire(level: Priority) -> PriorityLevel:
     return PriorityLevel(rank=level.rank, label=level.label)
-
-
-def _language(draft: _Draft, facts: Facts) -> None:
-    if facts.said.language is not None:
-        draft.set("language", facts.said.language, "hints.language", "The sender said so.")
-    elif facts.language is not None:
-        draft.set("language", facts.language, "language.requester", "It is the requester's language.")
-    elif facts.findings.language is not None:
-        draft.set("language", facts.findings.language, "language.text", "The text is written in it.", _TEXT)
-    elif facts.tenant_languages:
-        text = "The text is too short to tell, so the desk's first language is assumed."
-        draft.set("language", facts.tenant_languages[0], "language.tenant", text, _NOTHING)
-
-
-def _product(draft: _Draft, rules: Rules, facts: Facts) -> None:
-    said = facts.said.product
-    if said is not None:
-        known = rules.products.get(said.casefold())
-        draft.set("product", known.name if known else said, "hints.product", "The sender named it.")
-        return
-    spoken = [
-        found for found in facts.findings.products if not found.denied and found.name.casefold() in rules.products
-    ]
-    if spoken:
-        found = min(spoken, key=lambda one: (not one.in_subject, one.name))
-        draft.set("product", found.name, f"product.{found.name}", _says(found), _TEXT)
-
-
-def _tier(draft: _Draft, rules: Rules, facts: Facts) -> None:
-    if facts.tier is None:
-        return
-    draft.set("tier", facts.tier, "requester.tier", f"The requester's contract is {facts.tier}.")
-    rule = rules.tiers.get(facts.tier)
-    if rule is not None and rule.escalate_after_minutes is not None:
-        minutes = rule.escalate_after_minutes
-        text = f"Customers of the tier {rule.tier} are escalated after {minutes:g} minutes."
-        draft.set("escalate_after_minutes", minutes, f"tier.{rule.tier}", text)
-
-
-def _queue(draft: _Draft, rules: Rules, facts: Facts) -> None:
-    for kind in rules.triage.queue_order:
-        found = _QUEUES[kind](draft, rules, facts)
-        if found is not None:
-            draft.set("queue", *found)
-            return
-
-
-def _queue_by_priority(draft: _Draft, rules: Rules, _: Facts) -> tuple[str, str, str] | None:
-    label = draft.values["priority"].label
-    queue = rules.queues.get(label.casefold())
-    return (queue, f"priority_queues.{label}", f"Tickets of priority {label} go to {queue}.") if queue else None
-
-
-def _queue_by_language(draft: _Draft, rules: Rules, facts: Facts) -> tuple[str, str, str] | None:
-    languages = rules.triage.languages
-    language = _primary(draft.values.get("language"))
-    if language in languages.queues:
-        queue = languages.queues[language]
-        return queue, f"languages.{language}", f"Tickets in the language {language} go to {queue}."
-    if languages.other_queue is not None and _unread(language, rules, facts):
-        text = f"Nobody here reads {language}, so it is to be translated."
-        return languages.other_queue, "languages.other", text
-    return None
-
-
-def _unread(language: str, rules: Rules, facts: Facts) -> bool:
-    if not language or language in rules.read:
-        return False
-    return all(_primary(own) != language for own in facts.tenant_languages)
-
-
-def _primary(tag: str | None) -> str:
-    return (tag or "").partition("-")[0].casefold()
-
-
-def _queue_by_product(draft: _Draft, rules: Rules, facts: Facts) -> tuple[str, str, str] | None:
-    product = rules.products.get((draft.values.get("product") or "").casefold())
-    if product is None:
-        return None
-    topics = {f"{product.name}/{topic.name}": topic for topic in product.topics}
-    spoken = [f for f in facts.findings.topics if not f.denied and f.name in topics and topics[f.name].queue]
-    if spoken:
-        found = min(spoken, key=lambda one: (not one.in_subject, one.name))
-        queue = topics[found.name].queue or ""
-        return queue, f"product.{found.name}", f"{_says(found)[:-1]}: {product.name} has that in {queue}."
-    if product.queue is not None:
-        return product.queue, f"product.{product.name}", f"Tickets about {product.name} go to {product.queue}."
-    return None
-
-
-def _queue_by_tier(_: _Draft, rules: Rules, facts: Facts) -> tuple[str, str, str] | None:
-    tier = rules.tiers.get(facts.tier or "")
-    if tier is None or tier.queue is None:
-        return None
-    return tier.queue, f"tier.{tier.tier}", f"Customers of the tier {tier.tier} go to {tier.queue}."
-
-
-_QUEUES: Mapping[str, Callable[[_Draft, Rules, Facts], tuple[str, str, str] | None]] = {
-    "priority": _queue_by_priority,
-    "language": _queue_by_language,
-    "tier": _queue_by_tier,
-    "product": _queue_by_product,
-}
-
-
-def _eta(draft: _Draft, rules: Rules) -> None:
-    label = draft.values["priority"].label
-    minutes = rules.eta.get(label.casefold())
-    if minutes is not None:
-        hours = f"{minutes / 60:g} hours" if minutes >= 60 else f"{minutes:g} minutes"
-        draft.set("eta_minutes", minutes, f"eta_minutes.{label}", f"{label} usually takes {hours}.")
-
-
-def _tags(draft: _Draft, rules: Rules, facts: Facts, spoken: _Spoken) -> None:
-    tags = {tag: f"signal.{signal.name}" for signal, _ in spoken for tag in signal.tags}
-    tier = rules.tiers.get(facts.tier or "")
-    if tier is not None:
-        tags.update(dict.fromkeys(tier.tags, f"tier.{tier.tier}"))
-    if _unread(_primary(draft.values.get("language")), rules, facts):
-        tags.update(dict.fromkeys(rules.triage.languages.other_tags, "languages.other"))
-    if tags:
-        names = tuple(sorted(tags))
-        draft.set("tags", names, ", ".join(sorted(set(tags.values()))), f"Marked {', '.join(names)}.")
-
-
-def _where(found: Found) -> str:
-    return "The subject" if found.in_subject else "The text"
-
-
-def _says(found: Found) -> str:
-    return f"{_where(found)} says “{found.words}”."

@@ -8,76 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 from services.triage.domain import language as languages
 from services.triage.domain.facts import Findings, Found, united
+from services.triage.domain.phrases import WORDS_IN_GAP, Meaning, Phrase, Place, phrases_of, words_of
 from services.triage.domain.text import MAX_CHARS, MAX_SUBJECT, fold, is_boundary, own_words, tokens, written_together
-from shared.contracts.pack.triage import GAP, TriageRules, Words
+from shared.contracts.pack.triage import TriageRules
 
 MOST_KNOWN = 5_000
 """Words of texts remembered per language, with what begins with them."""
 EVERYWHERE = "en"
 """Its words are looked for in every text: people write `server down` in any language."""
-WORDS_IN_GAP = 3
 DENIED_WITHIN = 5
 """Words before a match in which a denial is looked for, as long as only filling words stand between."""
 COUNTED_WITHIN = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
-    """What a phrase stands for."""
-
-    kind: str
-    """`signal`, `product`, `topic`, `people`."""
-    name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """What may stand at one place of a phrase."""
-
-    words: frozenset[str]
-    beginnings: tuple[str, ...] = ()
-    gap: int = 0
-    """So many other words may come before it, none of them a denial."""
-
-    def takes(self, word: str) -> bool:
-        """Whether this word may stand here."""
-        return word in self.words or (bool(self.beginnings) and word.startswith(self.beginnings))
-
-
-@dataclass(frozen=True, slots=True)
-class _Phrase:
-    meaning: Meaning
-    language: str
-    """Empty for names, which are the same in every language."""
-    places: tuple[_Place, ...]
-    soon: frozenset[str] | None
-    """One of these follows the first word shortly; None where that cannot be said in advance."""
-
-    @classmethod
-    def of(cls, meaning: Meaning, language: str, places: tuple[_Place, ...]) -> _Phrase:
-        """The phrase of these places."""
-        known = len(places) > 1 and not places[1].beginnings and places[1].gap <= WORDS_IN_GAP
-        return cls(meaning, language, places, places[1].words if known else None)
-
-
-@dataclass(frozen=True, slots=True)
 class _Match:
-    phrase: _Phrase
+    phrase: Phrase
     at: tuple[int, ...]
     """Which words of the text."""
 
 
-class _Beginnings(dict[str, tuple[_Phrase, ...]]):
+class _Beginnings(dict[str, tuple[Phrase, ...]]):
     """The phrases that may begin with a word, worked out when the word is first met."""
 
-    def __init__(self, phrases: Iterable[_Phrase]) -> None:
+    def __init__(self, phrases: Iterable[Phrase]) -> None:
         super().__init__()
-        self._whole: dict[str, list[_Phrase]] = {}
-        self._prefix: dict[str, list[_Phrase]] = {}
+        self._whole: dict[str, list[Phrase]] = {}
+        self._prefix: dict[str, list[Phrase]] = {}
         for phrase in phrases:
             for word in phrase.places[0].words:
                 self._whole.setdefault(word, []).append(phrase)
@@ -85,7 +45,7 @@ class _Beginnings(dict[str, tuple[_Phrase, ...]]):
                 self._prefix.setdefault(beginning, []).append(phrase)
         self._lengths = sorted({len(beginning) for beginning in self._prefix})
 
-    def __missing__(self, word: str) -> tuple[_Phrase, ...]:
+    def __missing__(self, word: str) -> tuple[Phrase, ...]:
         found = list(self._whole.get(word, ()))
         for length in self._lengths:
             if length <= len(word):
@@ -100,7 +60,7 @@ class Lexicon:
     """The words of one version of one tenant's rules."""
 
     def __init__(self, rules: TriageRules) -> None:
-        spaced, together = _phrases(rules)
+        spaced, together = phrases_of(rules)
         self._any_language = _Beginnings(spaced)
         self._by_language = {
             language: _Beginnings(phrase for phrase in spaced if phrase.language in {"", EVERYWHERE, language})
@@ -109,8 +69,8 @@ class Lexicon:
         # Scripts without spaces are searched as they stand; a longer one hides those within it.
         self._together = sorted(together, key=lambda pair: (-len(pair[1]), pair[1]))
         self._subject_only = frozenset(signal.name for signal in rules.signals if signal.only_in_subject)
-        self._denials = frozenset(_single(rules.negation.words))
-        self._between = frozenset(_single(rules.negation.between))
+        self._denials = frozenset(words_of(rules.negation.words))
+        self._between = frozenset(words_of(rules.negation.between))
         self._numbers = {
             word: number
             for table in rules.counting.numbers.values()
@@ -202,87 +162,17 @@ def _matches(words: Sequence[str], beginnings: _Beginnings, denials: frozenset[s
                 found.append(_Match(phrase, places))
     if len(found) < 2:
         return found
-    # `not urgent` hides the `urgent` within it, whatever order the pack has them in.
-    sets = [frozenset(match.at) for match in found]
-    return [match for match, mine in zip(found, sets, strict=True) if not any(mine < other for other in sets)]
-
-
-_Together = tuple[Meaning, str]
-
-
-def _phrases(rules: TriageRules) -> tuple[list[_Phrase], list[_Together]]:
-    """Every phrase of the rules: those of whole words, and those of scripts without spaces."""
-    spaced: list[_Phrase] = []
-    together: list[_Together] = []
-    for meaning, language, phrase in _listed(rules):
-        if written_together(fold(phrase)):
-            together.append((meaning, fold(phrase)))
-        else:
-            spaced += [_Phrase.of(meaning, language, places) for places in _forms(phrase)]
-    return spaced, together
-
-
-def _listed(rules: TriageRules) -> Iterator[tuple[Meaning, str, str]]:
-    for signal in rules.signals:
-        yield from _each(Meaning("signal", signal.name), signal.words)
-    for one in rules.products:
-        for name in (one.name, *one.called):
-            yield Meaning("product", one.name), "", name
-        for topic in one.topics:
-            yield from _each(Meaning("topic", f"{one.name}/{topic.name}"), topic.words)
-    yield from _each(Meaning("people"), rules.counting.people)
-
-
-def _each(meaning: Meaning, words: Words) -> Iterator[tuple[Meaning, str, str]]:
-    for language, phrases in words.items():
-        for phrase in phrases:
-            yield meaning, language, phrase
-
-
-def _forms(phrase: str) -> Iterator[tuple[_Place, ...]]:
-    """The sequences a phrase stands for: one, and one more for each word in it that is two (`can't`)."""
-    choices: list[list[tuple[_Place, ...]]] = []
-    gap = 0
-    for piece in phrase.split():
-        if piece == GAP:
-            gap += WORDS_IN_GAP
-        else:
-            choices.append(_choices(piece.split("|"), gap))
-            gap = 0
-    for chosen in product(*choices):
-        form = tuple(place for places in chosen for place in places)
-        if form:
-            yield form
-
-
-def _choices(words: Sequence[str], gap: int) -> list[tuple[_Place, ...]]:
-    single: set[str] = set()
-    beginnings: set[str] = set()
-    several: list[tuple[_Place, ...]] = []
-    for word in words:
-        parts = tokens(fold(word.removesuffix("*")))
-        if len(parts) == 1:
-            (beginnings if word.endswith("*") else single).add(parts[0])
-        elif parts:
-            places = [_Place(frozenset((part,)), (), 0 if number else gap) for number, part in enumerate(parts)]
-            if word.endswith("*"):
-                places[-1] = _Place(frozenset(), (parts[-1],))
-            several.append(tuple(places))
-    if single or beginnings:
-        several.append((_Place(frozenset(single), tuple(sorted(beginnings)), gap),))
-    return several
-
-
-def _single(words: Words) -> Iterator[str]:
-    for phrases in words.values():
-        for phrase in phrases:
-            for form in _forms(phrase):
-                for place in form:
-                    yield from place.words
+    # `not urgent` hides the `urgent` within it, whatever order the pack has them in; `40 customers` stays a number.
+    sets = [(match.phrase.meaning.kind, frozenset(match.at)) for match in found]
+    return [
+        match
+        for match, (kind, mine) in zip(found, sets, strict=True)
+        if not any(mine < other for other_kind, other in sets if other_kind == kind)
+    ]
 
 
 def _follow(
-    places: Sequence[_Place], words: Sequence[str], start: int, denials: frozenset[str]
+    places: Sequence[Place], words: Sequence[str], start: int, denials: frozenset[str]
 ) -> tuple[int, ...] | None:
     """Where the words of a phrase are, the first of them at `start`; None when they are not."""
     at = [start]

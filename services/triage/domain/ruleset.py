@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from services.triage.domain.deciding import Rules, decide
+from services.triage.domain.deciding import decide
 from services.triage.domain.facts import Decision, Facts
 from services.triage.domain.lexicon import Lexicon
+from services.triage.domain.rules import Rules
 from shared.contracts.pack import Priorities, TriageRules
 
 SECTIONS = ("triage", "priorities")

@@ -75,6 +75,8 @@ def test_a_sender_who_says_nothing_sensible_has_said_nothing() -> None:
         ("The platform is down, only for me.", "minor", "critical"),
         ("The export does not work.", "moderate", "medium"),
         ("The export does not work for 250 users.", "major", "medium"),
+        ("The export does not work: 250 customers cannot pay.", "critical", "critical"),
+        ("300 customers have a question.", "major", "low"),
         ("The platform is down for 3 users.", "critical", "critical"),
         ("This is not urgent.", "moderate", "low"),
         ("Just a typo.", "minor", "low"),
