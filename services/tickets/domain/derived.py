@@ -164,7 +164,8 @@ def _escalation(said: EscalationEvent, before: Values, at: datetime) -> Values:
     known = _ORDER[str(before["state"])]
     if _ORDER[state] < known:
         return {**before, "since": since}
-    if _ORDER[state] == known and step <= int(str(before["step"])):
+    # The level alone may rise, at the same step; it never falls.
+    if _ORDER[state] == known and (step, said.level) <= (int(str(before["step"])), int(str(before["level"]))):
         return {**before, "since": since}
     if "step_name" not in now and step == before["step"] and "step_name" in before:
         now["step_name"] = before["step_name"]

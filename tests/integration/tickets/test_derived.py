@@ -162,6 +162,14 @@ async def test_an_escalation_that_ended_stays_ended_whatever_comes_late(service:
     assert (await service.state(told.id)).revision == revision
 
 
+async def test_a_level_that_rises_at_the_same_step_is_shown_and_never_falls_back(service: Service) -> None:
+    told = await Told.of(service)
+    for level in (1, 3, 2):
+        await service.hear(told.escalation(EscalationStepped, step=2, name="team_lead", level=level), at=NOON)
+    shown = (await told.derived())["escalation"]
+    assert (shown["level"], shown["step"], shown["step_name"]) == (3, 2, "team_lead")
+
+
 async def test_the_ticket_stays_escalated_while_another_escalation_presses(service: Service) -> None:
     told = await Told.of(service)
     await service.hear(told.escalation(EscalationStepped, step=2, name="team_lead"), at=NOON)
