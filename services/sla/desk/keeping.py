@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -137,8 +137,13 @@ def _keep(
                 book.emits += [Emit(what.event, cause=received, id=what.id, time=what.time) for what in said]
             standing = {}
         row = _taken(row, received)
-        if place + 1 == len(newer) or newer[place + 1].event.cycle != state.cycle:
+        if place + 1 == len(newer):
             standing = _evaluated(book, row, standing, setting=setting, occasion=occasion, cause=received)
+        elif newer[place + 1].event.cycle != state.cycle:
+            # Over by now: only what its own ledger proves is true of it, and nothing that its silence would mean.
+            last = max((entry.at for entry in row.ledger), default=occasion.now)
+            then = replace(occasion, now=min(last, occasion.now), known_until=UNKNOWN)
+            standing = _evaluated(book, row, standing, setting=setting, occasion=then, cause=received)
     row = row.but(requester_zone=setting.zones.requester)
     if not newer:
         standing = _evaluated(book, row, standing, setting=setting, occasion=occasion, cause=None)

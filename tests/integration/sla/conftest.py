@@ -7,6 +7,7 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,7 +17,7 @@ import httpx2
 import orjson
 import pytest
 import yaml
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from pydantic import SecretStr
 
 from services.sla.app import REPLICATED, ROUTES, build
@@ -170,6 +171,19 @@ class Desk:
                 await stop()
             self.service = None
 
+    async def rewind(self) -> None:
+        """Have its group read from the beginning."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.engines.kafka_url, group_id=self.prefix + "sla", enable_auto_commit=False
+        )
+        await consumer.start()
+        try:
+            places = [TopicPartition(self.prefix + "ticket.state", number) for number in range(PARTITIONS)]
+            consumer.assign(places)
+            await consumer.commit(dict.fromkeys(places, 0))
+        finally:
+            await consumer.stop()
+
     # -- what it hears -------------------------------------------------------------------------------------------
 
     async def publish(self, *events: Event) -> None:
@@ -273,21 +287,22 @@ class Desk:
 
         await eventually(heard, what=f"{words}", every=0.1)
 
-    async def settled(self) -> None:
-        """Everything that was published has been handled: a watermark behind it all is known."""
-        self.now += timedelta(microseconds=1)
-        await self.mark()
-        until = self.now
+    async def settled(self, *, parked: bool = False) -> None:
+        """Everything that was published has been handled, and decided by a watermark behind it all."""
+        for _ in range(2):
+            # What waited for a policy at the first watermark is decided by the second, as by the next one every time.
+            self.now += timedelta(microseconds=1)
+            await self.mark()
+            await eventually(partial(self._quiet, self.now, parked), what="knowledge")
 
-        async def known() -> bool:
-            rows = await self.rows("SELECT until FROM knowledge")
-            assert len(rows) == PARTITIONS
-            assert all(row["until"] >= until for row in rows), rows
-            assert not await self.rows("SELECT FROM timer WHERE kind IN ('replay', 'moved')")
-            assert not await self.rows("SELECT FROM outbox")
-            return True
-
-        await eventually(known, what="knowledge")
+    async def _quiet(self, until: datetime, parked: bool) -> bool:
+        rows = await self.rows("SELECT until FROM knowledge")
+        assert len(rows) == PARTITIONS
+        assert all(row["until"] >= until for row in rows), rows
+        assert not await self.rows("SELECT FROM timer WHERE kind IN ('replay', 'moved')")
+        assert parked or not await self.rows("SELECT FROM waiting")
+        assert not await self.rows("SELECT FROM outbox")
+        return True
 
     async def rows(self, sql: str, *args: object) -> list[asyncpg.Record]:
         """What the administrator of the database sees."""
@@ -309,6 +324,14 @@ class Desk:
             return await clocks.digest(database)
         finally:
             await database.close()
+
+    async def truth(self) -> list[tuple[object, ...]]:
+        """The same, to be read when it differs."""
+        rows = await self.rows(
+            "SELECT ticket_id, version, name, t.cycle, state, due_at, breached_at, finished_at, zone"
+            " FROM sla_ticket t JOIN clock USING (ticket_id) WHERE open ORDER BY ticket_id, name"
+        )
+        return [tuple(row) for row in rows]
 
     async def get(self, who: Caller, path: str, **params: str) -> httpx2.Response:
         return await self.client.get(path, params=params, headers=who.headers)
