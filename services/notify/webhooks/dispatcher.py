@@ -42,7 +42,7 @@ LEASE_MARGIN = 40.0
 HOUSEKEEPING = 5.0
 FORGET_EVERY = 60.0
 KEYS_HELD = 10.0
-"""Seconds an endpoint's keys are held: a rotated secret signs within that time."""
+"""Seconds after which an endpoint's keys are read anew: how long a former secret may sign beyond its day."""
 GIVE_UP_ROWS = 500
 WRITTEN_AT_ONCE = 500
 
@@ -109,16 +109,23 @@ class Dispatcher:
     async def run(self) -> None:
         """Send until cancelled, then finish and write what is under way; cancelled again, leave it to its lease."""
         self._relay.attach()
+        looking = asyncio.create_task(self._loop.run(), name="webhook rounds")
         writing = asyncio.create_task(self._write_results(), name="webhook results")
         try:
-            await self._loop.run()
+            # Neither ends but by an error nobody expects, which ends the service.
+            done, _ = await asyncio.wait({looking, writing}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
+            looking.cancel()
             try:
-                await self._finish()
+                await asyncio.wait({looking})
+                if not writing.done():
+                    await self._finish()
             finally:
                 for task in (writing, *self._attempts):
                     task.cancel()
-                await asyncio.gather(writing, *self._attempts, return_exceptions=True)
+                await asyncio.gather(looking, writing, *self._attempts, return_exceptions=True)
                 self._relay.detach()
 
     async def _finish(self) -> None:
@@ -157,10 +164,10 @@ class Dispatcher:
             length = self._seconds + LEASE_MARGIN
             leased = await webhook_queue.lease(self._database, rooms, timedelta(seconds=length))
             # Begun before this, an attempt ends well within its lease.
-            self._lanes.take(leased, time.monotonic() + length - self._seconds - 10)
+            self._lanes.take(rooms, leased, time.monotonic() + length - self._seconds - 10)
             self._begin()
         self._lanes.forget_idle(head.endpoint_id for head in heads)
-        self._keys = {one: keys for one, keys in self._keys.items() if keys.until > now}
+        self._keys = {one: keys for one, keys in self._keys.items() if one in self._lanes}
         # What is due but has no room is looked at again when an attempt ends.
         return min((head.due_in for head in heads if head.active and head.due_in > 0), default=None)
 
@@ -202,7 +209,7 @@ class Dispatcher:
         self._results.append(Result(leased=leased, answer=answer, ended=ended))
         self._unwritten.set()
         self._begin()
-        if lane.room(self._lanes.bounds) > 0:
+        if lane.more and lane.room(self._lanes.bounds) > 0:
             self._loop.wake()
 
     async def _send(self, url: str, leased: Leased, keys: Sequence[bytes]) -> Answer:
@@ -228,7 +235,7 @@ class Dispatcher:
             await self._unwritten.wait()
             batch = self._results[:WRITTEN_AT_ONCE]
             try:
-                await self._settling.write(batch)
+                await self._write(batch)
             except Exception as error:
                 if not is_away(error):
                     raise
@@ -243,7 +250,28 @@ class Dispatcher:
                 self._unwritten.clear()
                 self._written.set()
             now = time.monotonic()
+            more = False
             for result in batch:
-                self._lanes[result.leased.endpoint_id].unsettled -= 1
+                lane = self._lanes[result.leased.endpoint_id]
+                lane.unsettled -= 1
+                more = more or lane.more
                 self._measures.unwritten.observe(now - result.ended)
-            self._loop.wake()
+            if more:
+                self._loop.wake()
+
+    async def _write(self, batch: Sequence[Result]) -> None:
+        """Write a batch; one that cannot be written for itself is left to the end of its lease, without its neighbours.
+
+        Raises what says that the database is away.
+        """
+        try:
+            await self._settling.write(batch)
+        except Exception as error:
+            if is_away(error):
+                raise
+            if len(batch) == 1:
+                logger.exception("a webhook's result cannot be written", delivery=str(batch[0].leased.id))
+                return
+            middle = len(batch) // 2
+            await self._write(batch[:middle])
+            await self._write(batch[middle:])

@@ -7,7 +7,7 @@ endpoint holds few leases and nobody else's turn.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -45,6 +45,8 @@ class Lane:
     """Attempts that ended and are not written yet."""
     streak: int = 0
     """Failures in a row seen here since the last success."""
+    more: bool = False
+    """Whether there was more due than was taken: somebody should look again when there is room."""
     probing: bool = False
     """The circuit is open, its pause is over, and one delivery was taken to see."""
     pace: float = UNKNOWN_PACE
@@ -97,6 +99,9 @@ class Lanes:
     def __getitem__(self, endpoint_id: UUID) -> Lane:
         return self._lanes[endpoint_id]
 
+    def __contains__(self, endpoint_id: object) -> bool:
+        return endpoint_id in self._lanes
+
     @property
     def under_way(self) -> int:
         """Attempts begun and not ended."""
@@ -110,10 +115,10 @@ class Lanes:
             lane = self._lanes.get(head.endpoint_id)
             if lane is None:
                 lane = self._lanes[head.endpoint_id] = Lane(head=head)
-            elif not lane.unsettled:
-                lane.head = head
+            lane.head = head
             if head.due_in > 0 or not head.active:
                 continue
+            lane.more = True
             room = min(lane.room(self.bounds), left)
             if room > 0:
                 lane.probing = lane.is_open
@@ -121,8 +126,11 @@ class Lanes:
                 left -= room
         return rooms
 
-    def take(self, leased: Sequence[Leased], begin_before: float) -> None:
-        """Deliveries that are ours now, in the order they are to be begun."""
+    def take(self, rooms: Mapping[UUID, int], leased: Sequence[Leased], begin_before: float) -> None:
+        """Deliveries that are ours now, in the order they are to be begun, as far as there was room for each lane."""
+        counts = Counter(one.endpoint_id for one in leased)
+        for endpoint_id, room in rooms.items():
+            self._lanes[endpoint_id].more = counts[endpoint_id] == room
         for one in leased:
             self._lanes[one.endpoint_id].waiting.append((one, begin_before))
             self._hungry[one.endpoint_id] = None

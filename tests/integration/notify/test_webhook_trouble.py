@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from services.notify.store.webhook_deliveries import forget
+from services.notify.webhooks import dispatcher
 from tests.integration.notify.webhook_ground import (
     Ground,
     Sink,
@@ -197,3 +199,43 @@ async def test_old_deliveries_and_bodies_are_forgotten_and_pending_ones_never(de
             return bool(one["error"] == "forgotten")
 
         await eventually(tried)
+
+
+async def test_a_result_that_cannot_be_written_takes_no_other_with_it(
+    desk: Ground, at: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = await desk.add(f"{at.url}/hook")
+    facts = [fact(created()) for _ in range(9)]
+    write = desk.parts.dispatcher._settling.write
+    monkeypatch.setattr(dispatcher, "HOUSEKEEPING", 0.1)
+
+    async def picky(results: Any) -> None:
+        if any(one.leased.event_id == facts[4].id for one in results):
+            raise ValueError("nobody expected this")
+        await write(results)
+
+    monkeypatch.setattr(desk.parts.dispatcher._settling, "write", picky)
+    async with working(desk.parts):
+        await desk.tell(*facts)
+        await settled(desk, endpoint, "delivered", 8)
+        [left] = await desk.deliveries(endpoint, state="pending")
+        assert left["event_id"] == str(facts[4].id)
+        monkeypatch.setattr(desk.parts.dispatcher._settling, "write", write)
+        await desk.rows(
+            "UPDATE webhook_delivery SET lease_until = now() - interval '1 s' WHERE lease_until IS NOT NULL"
+        )
+        await settled(desk, endpoint, "delivered", 9)
+
+
+async def test_what_waits_long_in_its_lane_is_still_signed(
+    engines: Engines, databases: ScratchDatabases, at: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "KEYS_HELD", 0.0)
+    url = await databases.create("notify")
+    async with ground(url, databases.admin(url), webhook_concurrency=1) as desk:
+        endpoint = await desk.add(f"{at.url}/hook")
+        await desk.tell(*(fact(created()) for _ in range(30)))
+        async with working(desk.parts):
+            await settled(desk, endpoint, "delivered", 30)
+    assert len(at.got) == 30
+    assert all(one.is_signed_with(endpoint["secret"]) for one in at.got)

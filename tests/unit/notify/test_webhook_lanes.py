@@ -49,7 +49,7 @@ def test_a_lane_begins_its_deliveries_in_their_order_and_no_more_than_it_may_at_
     lanes, endpoint = Lanes(BOUNDS), uuid4()
     lanes.rooms([head(endpoint)])
     given_ones = leased(endpoint, 5)
-    lanes.take(given_ones, 100.0)
+    lanes.take({}, given_ones, 100.0)
     begun = list(lanes.next(0.0))
     assert [one.id for _, one in begun] == [one.id for one in given_ones[:2]]
     lanes.ended(begun[0][0], success=True, seconds=0.01)
@@ -59,8 +59,8 @@ def test_a_lane_begins_its_deliveries_in_their_order_and_no_more_than_it_may_at_
 def test_a_slow_endpoint_holds_up_nobody() -> None:
     lanes, slow, quick = Lanes(BOUNDS), uuid4(), uuid4()
     lanes.rooms([head(slow), head(quick)])
-    lanes.take(leased(slow, 50), 100.0)
-    lanes.take(leased(quick, 2), 100.0)
+    lanes.take({}, leased(slow, 50), 100.0)
+    lanes.take({}, leased(quick, 2), 100.0)
     assert [lane.head.endpoint_id for lane, _ in lanes.next(0.0)].count(quick) == 2
 
 
@@ -69,8 +69,8 @@ def test_one_tenant_does_not_take_every_place() -> None:
     many, other = [uuid4() for _ in range(10)], uuid4()
     lanes.rooms([*(head(one) for one in many), head(other, "small")])
     for one in many:
-        lanes.take(leased(one, 2), 100.0)
-    lanes.take(leased(other, 2, "small"), 100.0)
+        lanes.take({}, leased(one, 2), 100.0)
+    lanes.take({}, leased(other, 2, "small"), 100.0)
     tenants = [lane.head.tenant_id for lane, _ in lanes.next(0.0)]
     assert tenants.count("acme") == BOUNDS.tenant
     assert tenants.count("small") == 2
@@ -79,7 +79,7 @@ def test_one_tenant_does_not_take_every_place() -> None:
 def test_an_open_circuit_lets_one_through_and_waits_for_what_became_of_it() -> None:
     lanes, endpoint = Lanes(BOUNDS), uuid4()
     assert lanes.rooms([head(endpoint, failures=5)]) == {endpoint: 1}
-    lanes.take(leased(endpoint, 1), 100.0)
+    lanes.take({}, leased(endpoint, 1), 100.0)
     assert lanes.rooms([head(endpoint, failures=5)]) == {}
     [(lane, _)] = lanes.next(0.0)
     lanes.ended(lane, success=False, seconds=1.0)
@@ -91,7 +91,7 @@ def test_an_open_circuit_lets_one_through_and_waits_for_what_became_of_it() -> N
 def test_a_circuit_that_opens_gives_back_what_it_has_not_begun() -> None:
     lanes, endpoint = Lanes(BOUNDS), uuid4()
     lanes.rooms([head(endpoint)])
-    lanes.take(leased(endpoint, 10), 100.0)
+    lanes.take({}, leased(endpoint, 10), 100.0)
     for _ in range(5):
         [*begun] = lanes.next(0.0)
         for lane, _leased in begun:
@@ -105,7 +105,7 @@ def test_a_circuit_that_opens_gives_back_what_it_has_not_begun() -> None:
 def test_what_could_not_be_begun_under_its_lease_is_given_back() -> None:
     lanes, endpoint = Lanes(BOUNDS), uuid4()
     lanes.rooms([head(endpoint)])
-    lanes.take(leased(endpoint, 3), 10.0)
+    lanes.take({}, leased(endpoint, 3), 10.0)
     assert list(lanes.next(11.0)) == []
     assert len(lanes.stale(11.0)) == 3
 
@@ -135,7 +135,7 @@ def test_bounds_hold_and_nothing_is_lost_or_begun_twice(steps: list[tuple[int, i
         if endpoint in rooms:
             fresh = leased(endpoint, min(count, rooms[endpoint]), tenant[endpoint])
             taken |= {one.id for one in fresh}
-            lanes.take(fresh, 100.0)
+            lanes.take(rooms, fresh, 100.0)
         for pair in lanes.next(0.0):
             running.append(pair)
             begun.append(pair[1].id)
@@ -157,3 +157,13 @@ def test_bounds_hold_and_nothing_is_lost_or_begun_twice(steps: list[tuple[int, i
     assert len(begun) == len(set(begun))
     assert set(begun) | set(back) == taken
     assert not set(begun) & set(back)
+
+
+def test_a_lane_knows_whether_there_was_more_than_it_took() -> None:
+    lanes, endpoint = Lanes(BOUNDS), uuid4()
+    rooms = lanes.rooms([head(endpoint)])
+    lanes.take(rooms, leased(endpoint, rooms[endpoint]), 100.0)
+    assert lanes[endpoint].more
+    lanes.rooms([head(endpoint, due_in=5.0)])
+    lanes.take(rooms, leased(endpoint, 1), 100.0)
+    assert not lanes[endpoint].more
