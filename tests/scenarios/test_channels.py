@@ -12,6 +12,7 @@ from uuid import uuid4
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.support.desk import Desk
+from tests.support.tap import Fact
 from tests.support.waiting import eventually
 
 
@@ -99,3 +100,63 @@ async def test_an_alert_opens_one_ticket_that_its_repetitions_leave_alone_and_it
 
     await eventually(solved, what="the ticket solved by the recovery")
     assert len(await desk.tickets()) == 1
+
+
+async def test_an_answer_nobody_is_there_to_read_is_told_once_when_the_visitor_has_left(desk: Desk) -> None:
+    token = await open_chat(desk, email="vera@visitor.example")
+    async with chatting(desk, token) as socket:
+        await socket.send(json.dumps({"type": "message", "client_id": "1", "text": "Hello?"}))
+        stored = await heard(socket, "ack")
+        ticket = await desk.ticket_of(stored["message_id"])
+    answer = await desk.post(f"/v1/tickets/{ticket['id']}/messages", {"text": "Here we are."})
+
+    async def told() -> list[Fact]:
+        return await desk.events("chat.reply_missed", ticket_id=ticket["id"])
+
+    async def answered() -> bool:
+        return len(await desk.events("ticket.message_added", ticket_id=ticket["id"])) >= 1
+
+    await eventually(answered)
+    assert await told() == []
+    await desk.forward(minutes=2)
+    (missed,) = await eventually(told, what="chat.reply_missed")
+    assert missed.data is not None
+    assert (missed.data["message_id"], missed.data["address"]) == (answer["id"], "vera@visitor.example")
+    await desk.forward(minutes=10)
+    await asyncio.sleep(1.0)
+    assert len(await told()) == 1
+
+
+async def test_our_own_mail_is_known_when_it_is_answered_without_a_token_and_when_it_bounces(desk: Desk) -> None:
+    sent = await desk.mail("Printer on fire", "Smoke.", sender="joe@globex.example")
+    ticket = await desk.ticket_of(sent.message_id)
+
+    async def delivered() -> list[str]:
+        facts = await desk.events("notification.delivered", ticket_id=ticket["id"], channel="email")
+        found = [fact.data for fact in facts if fact.data is not None]
+        joe = ticket["requester_id"]
+        return [one["external_id"] for one in found if one.get("recipient_id") == joe and one.get("external_id")]
+
+    ours = (await eventually(delivered, what="a mail to the requester"))[0]
+    # ingest hears of it when everybody does, and an answer takes a person longer than this.
+    await asyncio.sleep(1.0)
+    answer = await desk.mail("AW: Printer", "Still.", sender="joe@globex.example", headers={"In-Reply-To": f"<{ours}>"})
+    assert (await desk.ticket_of(answer.message_id))["id"] == ticket["id"]
+    report = (
+        f"From: MAILER-DAEMON@mx.globex.example\r\nTo: {desk.support}\r\nSubject: Undelivered\r\n"
+        f"Message-ID: <{uuid4()}@mx.globex.example>\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
+        "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n"
+        "--b\r\nContent-Type: text/plain\r\n\r\nSorry.\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n"
+        "Reporting-MTA: dns; mx.globex.example\r\n\r\nFinal-Recipient: rfc822; joe@globex.example\r\n"
+        "Action: failed\r\nStatus: 5.1.1\r\n\r\n"
+        f"--b\r\nContent-Type: message/rfc822\r\n\r\nMessage-ID: <{ours}>\r\nSubject: x\r\n\r\nx\r\n--b--\r\n"
+    )
+    bounced = await desk.raw_mail(report.encode(), sender="")
+    assert bounced.code == 250
+
+    async def suppressed() -> list[Fact]:
+        return await desk.events("suppression.changed", person_id=ticket["requester_id"])
+
+    (event,) = await eventually(suppressed, what="suppression.changed")
+    assert event.data is not None
+    assert (event.data["reason"], event.data["detail"]) == ("bounced", "5.1.1")
