@@ -19,7 +19,7 @@ from services.notify.store.people import Stored
 from shared.auth import Principal
 from shared.auth.permissions import Permission, require
 from shared.contracts.pack.section import Name
-from shared.http import CurrentPrincipal, IfMatch, Router, etag, if_none_match, not_modified, stale
+from shared.http import CurrentPrincipal, IfMatch, Router, etag, if_none_match, not_modified, problems, stale
 from shared.problem import not_found
 
 Person = Annotated[UUID | None, Query(description="Somebody else; needs the permission team.write.")]
@@ -96,7 +96,7 @@ def routes(desk: Desk) -> Router:
     """Path operations on preferences."""
     router = Router(tags=["notifications"])
 
-    @router.get("/v1/notifications/preferences", response_model=Preferences)
+    @router.get("/v1/notifications/preferences", response_model=Preferences, responses=problems(404))
     async def get_preferences(
         request: Request, response: Response, principal: CurrentPrincipal, person_id: Person = None
     ) -> Preferences | Response:
@@ -108,7 +108,7 @@ def routes(desk: Desk) -> Router:
         response.headers["ETag"] = etag(stored.version)
         return Preferences.of(stored.preference)
 
-    @router.put("/v1/notifications/preferences")
+    @router.put("/v1/notifications/preferences", responses=problems(404))
     async def put_preferences(
         *,
         response: Response,

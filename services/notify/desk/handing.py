@@ -59,7 +59,7 @@ class Handing:
 
     def kinds(self, connections: int) -> list[TaskKind[Outcome]]:
         """The two kinds of tasks: pages never wait behind mails."""
-        timeout = timedelta(seconds=self._server.seconds + 20)
+        longest = timedelta(seconds=self._server.seconds + 20)
         return [
             TaskKind(
                 name=name,
@@ -70,7 +70,11 @@ class Handing:
                 exhausted=self._exhausted,
                 concurrency=connections,
             )
-            for name, schedule in ((MAIL, MAIL_SCHEDULE), (PAGE, PAGE_SCHEDULE))
+            for name, schedule, timeout in (
+                (MAIL, MAIL_SCHEDULE, longest),
+                # A process that dies with a page in hand keeps it for as long as an attempt may take.
+                (PAGE, PAGE_SCHEDULE, min(longest, timedelta(seconds=30))),
+            )
         ]
 
     async def _work(self, task: Task) -> Outcome:

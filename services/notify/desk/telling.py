@@ -52,11 +52,11 @@ class Telling:
     async def tell(self, tx: Tx, batch: Sequence[Received[Event]]) -> Sequence[Answer]:
         """Make the deliveries of a batch; a tenant without its section has its facts wait."""
         facts = [(one, fact) for one in batch if (fact := occasions.fact_of(one)) is not None]
-        tenants = {one.event.tenant_id for one in batch}
-        found = await self._known.notices(sorted(tenants), tx)
+        asking = [one for one, _ in facts] + [one for one in batch if isinstance(one.event, ChatReplyMissed)]
+        found = await self._known.notices(sorted({one.event.tenant_id for one in asking}), tx)
         waiting = [
             NotYet(one, "policy", missing.key)
-            for one in batch
+            for one in asking
             if isinstance(missing := found[one.event.tenant_id], Missing)
         ]
         if waiting:

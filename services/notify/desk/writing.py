@@ -102,8 +102,10 @@ class Writing:
         own, own_domain = await people.own_places(self._database, ids.normalise_address(address))
         if own or (own_domain and template.submitted == "auto-replied"):
             return Over(state=State.FAILED, reason="own_address")
-        if await self._known.suppressed(delivery.tenant_id, delivery.recipient_id, now) is not None:
-            return Over(state=State.FAILED, reason="suppressed")
+        # Suppressed is an address, by the id that a requester would have there; an agent's own id may be another.
+        for person in (delivery.recipient_id, ids.person_id(delivery.tenant_id, address)):
+            if await self._known.suppressed(delivery.tenant_id, person, now) is not None:
+                return Over(state=State.FAILED, reason="suppressed")
         return await self._mail(
             delivery, facts=facts, notices=notices, tenant=tenant, known=known, address=address, now=now
         )

@@ -216,16 +216,17 @@ async def page(
 async def purge(database: Database, older_than: timedelta, limit: int = 5000) -> int:
     """Delete deliveries, notices, chat answers and thread entries of long ago, some at a time; how many rows."""
     count = 0
-    for table, column in (
-        ("delivery", "created_at"),
-        ("notice", "created_at"),
-        ("chat_reply", "at"),
-        ("thread_entry", "at"),
+    for table, column, age in (
+        ("delivery", "created_at", older_than),
+        ("notice", "created_at", older_than),
+        ("thread_entry", "at", older_than),
+        # A visitor who left is told of within minutes; until then the answer's text lies here.
+        ("chat_reply", "at", min(older_than, 7 * _DAY)),
     ):
         tag = await database.execute(
             f"DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table}"  # noqa: S608 - our own names
             f" WHERE {column} < desk_now() - $1::interval ORDER BY {column} LIMIT $2))",
-            older_than,
+            age,
             limit,
         )
         count += int(tag.rpartition(" ")[2])

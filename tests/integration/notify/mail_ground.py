@@ -153,6 +153,7 @@ class Ground:
     replica: Replica
     mails: Mails
     metrics: Metrics
+    app: Any
     http: httpx2.AsyncClient
     sink: Sink
     blobs: Blobs
@@ -452,6 +453,7 @@ async def ground(
                 replica=replica,
                 mails=mails,
                 metrics=metrics,
+                app=app,
                 http=http,
                 sink=sink,
                 blobs=Blobs(folder.as_uri()),
