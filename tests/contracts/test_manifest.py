@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from shared.contracts import cloudevents, directory, manifest, message, schemas, ticket
+from shared.contracts import (
+    chat,
+    cloudevents,
+    decision,
+    directory,
+    escalation,
+    manifest,
+    message,
+    notification,
+    schemas,
+    sla,
+    ticket,
+)
 from shared.contracts.event import Event, Topic
 from shared.contracts.manifest import TOPICS
 
@@ -25,7 +37,7 @@ each_event = pytest.mark.parametrize("event", EVENTS, ids=[event.TYPE for event 
 def test_every_event_class_is_on_exactly_one_topic() -> None:
     defined = {
         value
-        for module in (directory, message, ticket)
+        for module in (chat, decision, directory, escalation, message, notification, sla, ticket)
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, Event) and "TYPE" in vars(value)
     }
