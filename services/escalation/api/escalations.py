@@ -30,7 +30,7 @@ from services.escalation.store import escalations, tickets
 from shared import outbox
 from shared.auth import Permission, Principal, allows
 from shared.auth.permissions import forbidden
-from shared.contracts.pack import Cause
+from shared.contracts.pack import Cause, EscalationPath
 from shared.db import Tx
 from shared.http import (
     CursorText,
@@ -125,10 +125,6 @@ def _starting(router: Router, desk: Desk) -> None:
                 if stored is not None:
                     return stored.response()
             policy = await desk.policy(principal.tenant_id, tx)
-            case = await _case(tx, principal, new, policy)
-            await casework.with_ids(tx, [case])
-            people = (await casework.staff_of(tx, [principal.tenant_id], tx.instant))[principal.tenant_id]
-            before = {one.id for one in case.running()}
             what = Occurrence(
                 cause=Cause.MANUAL,
                 key=uuid4().hex,
@@ -138,10 +134,13 @@ def _starting(router: Router, desk: Desk) -> None:
                 step=new.step,
                 reason=new.reason,
             )
+            case, path = await _case(tx, principal, new, what, policy)
+            await casework.with_ids(tx, [case])
+            people = (await casework.staff_of(tx, [principal.tenant_id], tx.instant))[principal.tenant_id]
+            before = {one.id for one in case.running()}
             causes.happened(case, what, Circumstances(policy=policy, now=tx.instant, staff=people))
             await outbox.add(tx, await casework.save(tx, [case], emitting(request, tx), desk.measures))
-            path = policy.path(new.path, case.ticket.summary.priority.label)
-            one = next(one for one in case.escalations if path is not None and one.plan.name == path.name)
+            one = next(one for one in case.escalations if one.plan.name == path.name)
             status = 200 if one.id in before else 201
             answer = _shown(one, status)
             answer.headers["Location"] = f"/v1/escalations/{one.id}"
@@ -161,8 +160,13 @@ def _starting(router: Router, desk: Desk) -> None:
         return await desk.transact(once)
 
 
-async def _case(tx: Tx, principal: Principal, new: NewEscalation, policy: Policy) -> Case:
-    """The ticket, locked. Raises 422 where it, the path or the step does not exist, 409 when the ticket is over."""
+async def _case(
+    tx: Tx, principal: Principal, new: NewEscalation, what: Occurrence, policy: Policy
+) -> tuple[Case, EscalationPath]:
+    """The ticket, locked, and the path it will walk.
+
+    Raises 422 where the ticket, the path or the step does not exist, 409 when the ticket is over.
+    """
     known = await tickets.find(tx, principal.tenant_id, new.ticket_id)
     if known is None:
         raise invalid(["ticket_id"], "no ticket of that id")
@@ -170,14 +174,15 @@ async def _case(tx: Tx, principal: Principal, new: NewEscalation, policy: Policy
     if not case.ticket.active:
         raise conflict("ticket-over", "Ticket over", f"It is {case.ticket.summary.status}; reopen it first.")
     label = case.ticket.summary.priority.label
-    path = policy.path(new.path, label)
+    # The pack may have a path of its own for what people start on this level.
+    path = policy.path(policy.pulled(what, case.ticket)[0].path, label)
     if path is None:
         known_paths = ", ".join(one.name for one in policy.section.paths)
         detail = f"no path of that name; there are {known_paths}" if new.path else f"no path for {label}: name one"
         raise invalid(["path"], detail)
     if new.step is not None and path.number(new.step) is None:
         raise invalid(["step"], f"one of {', '.join(step.name for step in path.steps)}")
-    return case
+    return case, path
 
 
 def _ending(router: Router, desk: Desk) -> None:

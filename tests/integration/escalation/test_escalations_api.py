@@ -10,7 +10,7 @@ import pytest
 from shared.contracts.directory import Role
 from tests.integration.escalation.conftest import Service
 from tests.integration.escalation.facts import created
-from tests.unit.escalation.desk import AGENT, LEAD, MANAGER, OTHER, state, ticket_id
+from tests.unit.escalation.desk import AGENT, DEFAULT, LEAD, MANAGER, OTHER, state, ticket_id
 
 pytestmark = pytest.mark.engines
 
@@ -143,6 +143,20 @@ async def test_by_hand_what_runs_already_is_raised_and_a_retry_answers_the_same(
     again = await service.call(lead, "POST", "/v1/escalations", manual(level=4), Idempotency_Key="k1")
     assert (again.status_code, again.content) == (200, raised.content)
     assert len(await service.published("escalation.started")) == 1
+
+
+async def test_the_pack_may_have_a_path_of_its_own_for_what_people_start(service: Service) -> None:
+    vip = {"name": "vip", "steps": [{"name": "chief", "until": 30, "targets": ["role:admin"]}]}
+    triggers = [*DEFAULT["triggers"], {"level": 4, "cause": "manual", "path": "vip"}]
+    await service.staffed(paths=[*DEFAULT["paths"], vip], triggers=triggers)
+    now = await service.now()
+    await service.handle(state(label="P2", at=now))
+    lead = service.caller_of_lead()
+    for status in (201, 200):
+        answer = await service.call(lead, "POST", "/v1/escalations", manual(level=4))
+        assert (answer.status_code, answer.json()["path"], answer.json()["step_name"]) == (status, "vip", "chief")
+    plain = await service.call(lead, "POST", "/v1/escalations", manual(level=3))
+    assert plain.json()["path"] == "high"
 
 
 async def test_a_retried_start_is_one_escalation(service: Service) -> None:
