@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.desk import ROLES, Desk
-from tests.support.openapi import check_api
+from tests.support.openapi import check_api, is_endless
 
 pytestmark = [
     pytest.mark.engines,
@@ -41,7 +41,12 @@ async def test_no_operation_answers_what_its_description_does_not_say(
         without=without,
         only=paths,
     )
-    wanted = {f"{method.upper()} {path}" for path in paths for method in document["paths"][path]}
+    wanted = {
+        f"{method.upper()} {path}"
+        for path in paths
+        for method, operation in document["paths"][path].items()
+        if not is_endless(operation)
+    }
     assert report.operations == wanted, "every operation was tried"
 
 

@@ -94,6 +94,11 @@ def _settings(examples: int, seed: int, checks: Collection[str]) -> dict[str, An
     }
 
 
+def is_endless(operation: Mapping[str, Any]) -> bool:
+    """Whether an operation answers with a stream that does not end, and so has no body to judge."""
+    return "text/event-stream" in operation["responses"].get("200", {}).get("content", {})
+
+
 async def _check(address: str, headers: Mapping[str, str], settings: dict[str, Any], only: Collection[str]) -> Report:
     async with httpx2.AsyncClient() as client:
         answer = await client.get(f"{address}/openapi.json")
@@ -101,6 +106,10 @@ async def _check(address: str, headers: Mapping[str, str], settings: dict[str, A
     document = answer.json()
     if only:
         document["paths"] = {path: item for path, item in document["paths"].items() if path in only}
+    for item in document["paths"].values():
+        for method in [name for name, operation in item.items() if is_endless(operation)]:
+            del item[method]
+    document["paths"] = {path: item for path, item in document["paths"].items() if item}
     assert document["paths"], "no operation to try"
     settings.update(_credentials(document, dict(headers)))
     # In a thread: schemathesis blocks, and the app answers in this event loop.

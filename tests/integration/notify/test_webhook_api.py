@@ -13,6 +13,7 @@ from services.notify.store import webhook_queue
 from tests.integration.notify.webhook_ground import Ground, created, fact, ground
 from tests.support.databases import ScratchDatabases
 from tests.support.engines import Engines
+from tests.support.openapi import check_api
 
 pytestmark = pytest.mark.engines
 
@@ -146,3 +147,12 @@ async def test_looking_for_work_costs_one_probe_per_endpoint_however_much_has_pi
     assert '"Actual Rows": 20000' not in row[0]
     [head] = await webhook_queue.heads(desk.database)
     assert 3500 < head.due_in < 3601
+
+
+@pytest.mark.slow
+async def test_every_operation_answers_as_documented(desk: Ground) -> None:
+    endpoint = await desk.add(URL)
+    await desk.tell(fact(created()))
+    report = await check_api(desk.app, headers=desk.manager.headers, examples=3)
+    assert len(report.operations) == 10
+    assert endpoint["secret"] not in str(report)

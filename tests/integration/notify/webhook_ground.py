@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx2
 import orjson
+from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
@@ -124,6 +125,7 @@ class Ground:
     database: Database
     admin_url: str
     parts: Webhooks
+    app: FastAPI
     http: httpx2.AsyncClient
     manager: Caller
     stranger: Caller
@@ -191,7 +193,7 @@ async def ground(url: str, admin_url: str, **settings: Any) -> AsyncIterator[Gro
     desk = api.Desk(database=database, registry=parts.registry, cursor=Cursor(MASTER), wake=parts.dispatcher.wake)
     app = build_api(Settings(), database, Authenticator(credentials_of(*known)), [api.routes(desk)])
     async with in_memory(app) as http:
-        yield Ground(database, admin_url, parts, http, *known)
+        yield Ground(database, admin_url, parts, app, http, *known)
     await parts.sender.close()
     await database.close()
 
