@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, cast
 
 from services.notify import api
-from services.notify.api import notifications, pages, preferences
+from services.notify.api import notifications, pages, preferences, preview
 from services.notify.api import stream as stream_api
 from services.notify.api import webhooks as webhooks_api
 from services.notify.api.desk import Desk
@@ -130,6 +130,7 @@ async def build(settings: Settings) -> Service:
     )
     routers: list[Router] = [
         preferences.routes(desk),
+        preview.routes(desk),
         notifications.routes(desk),
         pages.routes(desk),
         webhooks_api.routes(

@@ -24,7 +24,7 @@ from pydantic import SecretStr
 
 from services.directory.domain.pack_check import check
 from services.notify import api
-from services.notify.api import notifications, pages, preferences
+from services.notify.api import notifications, pages, preferences, preview
 from services.notify.api.desk import Desk
 from services.notify.app import REPLICATED
 from services.notify.desk import wiring
@@ -441,7 +441,7 @@ async def ground(
         cursor=Cursor(MASTER),
         wake=relay.wake,
     )
-    routers = [preferences.routes(desk), notifications.routes(desk), pages.routes(desk)]
+    routers = [preferences.routes(desk), preview.routes(desk), notifications.routes(desk), pages.routes(desk)]
     credentials = FixedCredentials(*(one.credential for one in callers.values()))
     app = api.build(given, database, Authenticator(credentials), routers)
     running: list[asyncio.Future[None]] = []

@@ -14,4 +14,4 @@ async def test_every_operation_answers_as_documented(mails: Ground) -> None:
     await mails.tell(replied(), paged())
     await mails.settled()
     report = await check_api(mails.app, headers=mails.callers["lead"].headers, examples=3)
-    assert len(report.operations) == 11
+    assert len(report.operations) == 12

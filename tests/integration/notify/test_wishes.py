@@ -141,3 +141,18 @@ async def test_who_is_asked_to_take_a_ticket_is_told_who_asks(mails: Ground) -> 
     (mail,) = await mails.mailed(LEO)
     assert mail["Subject"] == "Ana Alvarez asks you to take [INC-2026-000001]"
     assert "You know this printer." in mail.get_content()
+
+
+async def test_writers_of_packs_see_what_readers_will_and_where_a_mistake_stands(mails: Ground) -> None:
+    shown = await mails.call("POST", "/v1/notifications/preview", json={"template": "resolution", "language": "de"})
+    assert shown.status_code == 200, shown.text
+    assert shown.json()["subject"] == "Ihre Anfrage ist gelöst [INC-2026-000123]"
+    assert "A new cable." in shown.json()["text"]
+    words = {"subject": "{{ ticket.number }}", "text": "Hello\n{{ ticket.nmber }}"}
+    refused = await mails.call("POST", "/v1/notifications/preview", json={"words": words})
+    assert refused.status_code == 422
+    (error,) = refused.json()["errors"]
+    assert error["pointer"] == "/words/text"
+    assert error["detail"].startswith("line 2 of the template")
+    assert (await mails.call("POST", "/v1/notifications/preview", json={"template": "none"})).status_code == 404
+    assert (await mails.call("POST", "/v1/notifications/preview", "customer", json={})).status_code == 403
