@@ -39,8 +39,8 @@ _FORM = "application/x-www-form-urlencoded"
 _BODY: dict[str, Any] = {
     "required": True,
     "content": {
-        "application/json": {"schema": {"$ref": "#/components/schemas/Answer"}},
-        _FORM: {"schema": {"$ref": "#/components/schemas/Answer"}},
+        "application/json": {"schema": Answer.model_json_schema()},
+        _FORM: {"schema": Answer.model_json_schema()},
     },
 }
 
