@@ -111,9 +111,8 @@ def _refuse_faults(words: Words) -> None:
 def _preview(language: str | None, words: Words) -> Preview:
     mia, ana = Person(name="Mia Möller", organisation="Customer AG"), Person(name="Ana Alvarez")
     setting = Setting(
-        recipient=Person(name="Mia Möller"),
-        people=people
-        | {"requester": Person(name="Mia Möller", organisation="Customer AG"), "from": Person(name="Ben")},
+        recipient=mia,
+        people={"requester": mia, "assignee": ana, "actor": ana, "author": ana, "from": Person(name="Ben")},
         desk_name="Your desk",
         sender="Your desk",
         phone="",
