@@ -86,9 +86,11 @@ def canonical(value: JsonValue | Mapping[str, object]) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
-def commitment(salt: bytes, value: JsonValue) -> str:
+def commitment(salt: bytes | memoryview, value: JsonValue) -> str:
     """sha256(salt || canonical value) in hex."""
-    return hashlib.sha256(salt + canonical(value)).hexdigest()
+    made = hashlib.sha256(salt)
+    made.update(canonical(value))
+    return made.hexdigest()
 
 
 def append(
@@ -106,9 +108,11 @@ def append(
     """The next entry of a chain whose head is `previous`; a value of None is not committed to."""
     commitments: dict[str, tuple[str | None, str | None]] = {}
     openings: dict[str, tuple[Opening | None, Opening | None]] = {}
-    for field, (old, new) in values.items():
-        old_commitment, old_opening = _commit(old, draw)
-        new_commitment, new_opening = _commit(new, draw)
+    # One draw for all salts: half the cost of one for each.
+    salts = memoryview(draw(2 * SALT_BYTES * len(values)))
+    for n, (field, (old, new)) in enumerate(values.items()):
+        old_commitment, old_opening = _commit(old, salts[2 * n * SALT_BYTES : (2 * n + 1) * SALT_BYTES])
+        new_commitment, new_opening = _commit(new, salts[(2 * n + 1) * SALT_BYTES : (2 * n + 2) * SALT_BYTES])
         commitments[field] = (old_commitment, new_commitment)
         openings[field] = (old_opening, new_opening)
     entry = Entry(
@@ -127,10 +131,9 @@ def append(
     return Recorded(_with_hash(entry), openings)
 
 
-def _commit(value: JsonValue, draw: Draw) -> tuple[str | None, Opening | None]:
+def _commit(value: JsonValue, salt: memoryview) -> tuple[str | None, Opening | None]:
     if value is None:
         return None, None
-    salt = draw(SALT_BYTES)
     return commitment(salt, value), Opening(salt.hex(), value)
 
 

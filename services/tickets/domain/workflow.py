@@ -5,7 +5,7 @@ A refusal is a value that explains itself, never an exception.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -22,6 +22,9 @@ TRANSITION_TIMER = "transition"
 """Kind of the timer behind `trigger: timer` transitions."""
 
 
+_NONE: Sequence[Transition] = ()
+
+
 class Machine:
     """A workflow compiled for look-up."""
 
@@ -29,13 +32,13 @@ class Machine:
         self.workflow = workflow
         self.initial = workflow.state(workflow.initial)
         self.states: dict[str, State] = {state.name: state for state in workflow.states}
-        self._arrows: dict[str, list[Transition]] = defaultdict(list)
+        self._arrows: dict[Trigger, dict[str, list[Transition]]] = {trigger: {} for trigger in Trigger}
         for arrow in workflow.transitions:
-            self._arrows[arrow.source].append(arrow)
+            self._arrows[arrow.trigger].setdefault(arrow.source, []).append(arrow)
 
-    def arrows(self, source: str, trigger: Trigger) -> list[Transition]:
+    def arrows(self, source: str, trigger: Trigger) -> Sequence[Transition]:
         """The arrows that leave a state by that trigger, in the pack's order."""
-        return [arrow for arrow in self._arrows.get(source, ()) if arrow.trigger is trigger]
+        return self._arrows[trigger].get(source, _NONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +141,8 @@ _SAYS = {
 
 def unmet(arrow: Transition, ticket: Ticket, given: Given) -> tuple[str, ...]:
     """The guards that do not hold."""
+    if not arrow.guards:
+        return ()
     holds = {
         Guard.ASSIGNEE: ticket.assignee_id is not None,
         Guard.RESOLUTION: bool(given.resolution or ticket.fields.get("resolution")),

@@ -55,7 +55,7 @@ async def test_a_decision_becomes_part_of_the_ticket_with_its_reasons(service: S
     await service.tenant()
     await service.team(queues=("tier1", "tier2"))
     ticket = await _opened(service)
-    said = {"category": "outage", "impact": "major", "urgency": "high", "language": "de", "tags": ("Scan", "vip")}
+    said: dict[str, Any] = {"category": "outage", "impact": "major", "urgency": "high", "language": "de", "tags": ("Scan", "vip")}
     await service.hear(triaged(ticket, priority="P1", queue="tier2", tier="gold", eta_minutes=90, **said))
 
     (row,) = await service.rows("SELECT * FROM ticket")
@@ -84,7 +84,7 @@ async def test_what_a_person_set_stays_whichever_came_first(service: Service) ->
     assert answer.status_code == 200, answer.text
     assert answer.json()["set_by_people"] == ["fields.category", "impact", "priority"]
 
-    said = {"category": "outage", "subcategory": "power", "impact": "major", "queue": "tier2"}
+    said: dict[str, Any] = {"category": "outage", "subcategory": "power", "impact": "major", "queue": "tier2"}
     await service.hear(triaged(ticket, priority="P1", **said))
     (applied,) = await service.published("ticket.decision_applied")
     assert {change["field"] for change in applied["changes"]} == {"queue", "subcategory"}

@@ -21,8 +21,7 @@ KEY = survey_token.key_of(MASTER)
 
 async def _solved(service: Service, **satisfaction: Any) -> tuple[UUID, Caller]:
     """Rita's solved ticket, and Ann's key."""
-    sections = {"satisfaction": {"enabled": True, **satisfaction}}
-    await service.tenant(**sections)
+    await service.tenant(satisfaction={"enabled": True, **satisfaction})
     await service.agent("ann", await service.team())
     ann = service.caller("ann", Role.AGENT)
     first = message("rita", subject="<b>Printer</b>", hints=None, source="first")
