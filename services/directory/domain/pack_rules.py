@@ -97,7 +97,7 @@ def _sla(sections: Mapping[str, Section]) -> Iterator[Problem]:
         return
     if isinstance(calendars, Calendars):
         known = [calendar.name for calendar in calendars.calendars]
-        named = [(("sla", "calendar"), sla.calendar)]
+        named: list[tuple[Path, str]] = [(("sla", "calendar"), sla.calendar)]
         named += [(("sla", "targets", n, "calendar"), t.calendar) for n, t in enumerate(sla.targets) if t.calendar]
         for path, name in named:
             if name not in known:

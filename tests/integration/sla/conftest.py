@@ -160,16 +160,20 @@ class Desk:
     async def stop(self) -> None:
         """Stop it in good order."""
         await self._stack.aclose()
+        await self.still()
+        if self.service is not None:
+            for stop in self.service.stop:
+                await stop()
+            self.service = None
+
+    async def still(self) -> None:
+        """End its loops; the API goes on."""
         for task in self._running:
             task.cancel()
         for task in self._running:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._running = []
-        if self.service is not None:
-            for stop in self.service.stop:
-                await stop()
-            self.service = None
 
     async def rewind(self) -> None:
         """Have its group read from the beginning."""

@@ -233,12 +233,14 @@ async def test_the_bus_hands_watermarks_in_order_to_who_asks_and_to_nobody_else(
                 marks.append(one)
         return ()
 
+    written = datetime.now(UTC)
     for _ in range(6):
         async with place.database.begin() as tx:
             await place.write(tx)
+            written = tx.instant
         place.relay.wake()
         await asyncio.sleep(0.1)
-    await place.reached(tx.instant)
+    await place.reached(written)
     await place.stop()
     lines = await place.lines()
     database = await Database.connect(await databases.create("mechanism"), application="reader")
