@@ -79,6 +79,7 @@ async def _play(console: Console, addresses: Addresses, run: str, mails: Path | 
 
 async def _settled(client: httpx2.AsyncClient) -> None:
     """Wait until the services have heard of the new desk: its key works everywhere. Raises MissingError."""
+    unknown: list[str] = []
     for _ in range(300):
         answers = await asyncio.gather(*(client.get(f"/v1/{path}") for path in KNOWN_BY))
         unknown = [str(answer.url.path) for answer in answers if answer.status_code not in {200, 404}]

@@ -86,7 +86,7 @@ async def test_the_state_of_each_service_is_told_without_its_reasons(
         told = (await client.get("/v1/status")).json()
         assert told == {
             "status": "degraded",
-            "services": dict.fromkeys(SERVICES, {"state": "absent"})
+            "services": {name: {"state": "absent"} for name in SERVICES}
             | {"ingest": {"state": "away"}, "tickets": {"state": "ready"}},
         }
         ready[0] = lacking("kafka", "postgresql")

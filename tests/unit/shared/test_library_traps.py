@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 
 CLIENTS = ("shared/bus/", "shared/kafka.py", "shared/publish.py", "shared/relay.py", "shared/replica.py")
 """What the bus is made of."""
-HOSTS = ("shared/process.py", "shared/host.py", "shared/admin.py", "shared/dlq.py")
+HOSTS = ("shared/ahead.py", "shared/process.py", "shared/host.py", "shared/admin.py", "shared/dlq.py")
 """What runs it and what looks after it."""
 ONLY_ERRORS = ("shared/host.py", "cli/refuse.py")
 """May know the libraries' errors, to say in a sentence that an engine is away."""
