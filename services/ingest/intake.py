@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from uuid import UUID
 
 from services.ingest import placement, suppressing
@@ -50,7 +51,8 @@ class Intake:
         self._database = database
         self._wake = wake
         self._measures = measures
-        self._queue: deque[_Submission] = deque()
+        self._queues: OrderedDict[str, deque[_Submission]] = OrderedDict()
+        """By tenant, the one whose turn it is first: a flood does not stand before a neighbour's message."""
         self._waiting = 0
         self._writer: asyncio.Task[None] | None = None
 
@@ -65,7 +67,7 @@ class Intake:
         if self._waiting >= WAITING:
             raise BusyError
         done: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Submission(drafts, done))
+        self._queues.setdefault(drafts[0].tenant_id, deque()).append(_Submission(drafts, done))
         self._waiting += len(drafts)
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_all(), name="ingest writer")
@@ -85,23 +87,30 @@ class Intake:
 
     async def _write_all(self) -> None:
         try:
-            while self._queue:
+            while self._queues:
                 await self._write(self._next_group())
         finally:
             self._writer = None
-            if self._queue:
+            if self._queues:
                 # Cancelled in the middle: nobody waits for ever.
-                for submission in self._queue:
+                for submission in chain.from_iterable(self._queues.values()):
                     submission.done.cancel()
-                self._queue.clear()
+                self._queues.clear()
                 self._waiting = 0
 
     def _next_group(self) -> list[_Submission]:
-        group = [self._queue.popleft()]
-        size = len(group[0].drafts)
-        while self._queue and size + len(self._queue[0].drafts) <= GROUP:
-            group.append(self._queue.popleft())
+        """Submissions of the tenants in turn, as many as one transaction takes; always at least one."""
+        group: list[_Submission] = []
+        size = 0
+        while self._queues:
+            tenant, queue = next(iter(self._queues.items()))
+            if group and size + len(queue[0].drafts) > GROUP:
+                break
+            group.append(queue.popleft())
             size += len(group[-1].drafts)
+            self._queues.move_to_end(tenant)
+            if not queue:
+                del self._queues[tenant]
         self._waiting -= size
         return group
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,9 @@ from shared.http.context import UNPARSED, context_of
 from shared.problem import FieldError, Problem, invalid, unavailable
 
 BATCH = 1_000
+LARGE, LARGE_AT_ONCE = 100, 4
+"""Batches with more messages wait for their turn before they are read: twenty of them at once would take 200 MB, and
+stand before everybody else's."""
 _JSON = "application/json"
 _MANY = TypeAdapter(list[MessageIn])
 _ONE = TypeAdapter(MessageIn)
@@ -101,11 +105,20 @@ class Submissions:
         self._database = database
         self._archive = archive
         self._intake = intake
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
     async def submit(
         self, caller: _Caller, items: Sequence[Any], key: str | None, *, prefix: tuple[str, ...] = ()
     ) -> list[Outcome | list[FieldError]]:
         """Store what is valid; for each item its outcome, or why it was refused with pointers below `prefix`."""
+        if len(items) <= LARGE:
+            return await self._submit(caller, items, key, prefix)
+        async with self._large:
+            return await self._submit(caller, items, key, prefix)
+
+    async def _submit(
+        self, caller: _Caller, items: Sequence[Any], key: str | None, prefix: tuple[str, ...]
+    ) -> list[Outcome | list[FieldError]]:
         parsed = _parsed(items)
         uploads = await self._uploads(caller.principal, parsed)
         results: list[Outcome | list[FieldError] | None] = [None] * len(items)

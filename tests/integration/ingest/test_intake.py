@@ -147,3 +147,22 @@ async def test_children_are_let_go_when_idle(ingest: Ingest, monkeypatch: pytest
     monkeypatch.setattr("services.ingest.parsing.IDLE", 0.0)
     await ingest.parser.reap()
     assert ingest.parser._idle == []
+
+
+async def test_a_flood_that_waits_for_the_writer_does_not_stand_before_a_neighbours_message(
+    ingest: Ingest, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    done: list[str] = []
+
+    async def accept(tenant: str, *drafts: Draft) -> None:
+        await ingest.intake.accept(drafts)
+        done.append(tenant)
+
+    async with admin.transaction():
+        await admin.execute("LOCK TABLE message IN SHARE MODE")
+        flood = [asyncio.create_task(accept("acme", *(draft(f"{n}-{m}") for m in range(600)))) for n in range(5)]
+        await asyncio.sleep(0.1)
+        neighbour = asyncio.create_task(accept("beta", draft("beta", tenant="beta")))
+        await asyncio.sleep(0.1)
+    await asyncio.gather(*flood, neighbour)
+    assert done.index("beta") <= 2
