@@ -69,15 +69,18 @@ def _pull(
     identity = escalation_id(case.ticket.ticket_id, path.name, what.cause.value, what.key)
     if identity in case.ids or not worth_starting(what, case.ticket):
         return []
+    too_old = given.policy.too_old(path, what.at, moment.now)
     for one in case.running(path.name):
         # The second trigger of the cause that has just started it adds its level, too.
-        return [one] if walk.raise_(one, trigger, what.told, moment) else []
+        return [one] if not too_old and walk.raise_(one, trigger, what.told, moment) else []
+    if any(one.id == identity for one in case.escalations):
+        return []
     one = Escalation(
         id=identity,
         tenant_id=case.ticket.tenant_id,
         ticket_id=case.ticket.ticket_id,
         plan=path,
-        rank=case.ticket.summary.priority.rank,
+        rank=case.ticket.summary.priority.rank if case.ticket.summary.priority.label in path.priorities else 0,
         level=trigger.level,
         cause=what.told,
         cause_key=what.key,
@@ -89,7 +92,7 @@ def _pull(
         changed=True,
     )
     case.escalations.append(one)
-    if given.policy.too_old(path, what.at, moment.now):
+    if too_old:
         one.state, one.ended_at, one.ended_reason = State.EXPIRED, moment.now, "expired"
         one.note(moment.now, "expired", cause=what.told)
         return [one]
@@ -113,7 +116,7 @@ def follow(case: Case, before: KnownTicket | None, policy: Policy | None, now: d
             walk.end(one, moment, "merged" if ticket.merged else str(ticket.summary.category))
         elif ticket.responded_at is not None and ticket.responded_at > one.cause_at:
             walk.acknowledge(one, moment, None, "ticket")
-        elif one.plan.priorities and ticket.summary.priority.label not in one.plan.priorities:
+        elif one.rank and ticket.summary.priority.label not in one.plan.priorities:
             raised = ticket.summary.priority.rank < one.rank
             walk.end(one, moment, "priority_raised" if raised else "priority_lowered")
             if raised:

@@ -71,7 +71,8 @@ class Escalation:
     ticket_id: UUID
     plan: EscalationPath
     rank: int
-    """Of the ticket's priority when it started."""
+    """Of the ticket's priority when it started; 0 where a trigger or a person chose another path than the priority's,
+    which no change of priority ends."""
     level: int
     cause: str
     cause_key: str

@@ -114,14 +114,19 @@ def ask(one: Escalation, moment: Moment, people: tuple[EscalationTarget, ...]) -
 
 
 def _ask_besides(one: Escalation, moment: Moment) -> None:
+    """Tell those who need not answer; whoever has to has been asked already."""
+    asked = {page.person_id for page in one.asked()}
     for target in one.current.also:
         for person in resolve(target, moment.ticket, moment.staff):
+            if person.person_id in asked:
+                continue
             one.request(
                 person.person_id,
                 person.via,
                 moment.ticket,
                 moment.now,
-                name=_name(one, person.person_id),
+                # Apart from a page that asks: the same person may become responsible when others cannot be reached.
+                name=f"also:{_name(one, person.person_id)}",
                 responsible=False,
                 urgency=PageUrgency.LOW,
                 reason=f"{ticket_of(moment)} is being escalated: step {one.step} of {one.last}, {one.current.name}",

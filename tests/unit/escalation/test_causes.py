@@ -250,3 +250,32 @@ def test_a_person_needs_no_trigger_and_chooses_level_path_and_step() -> None:
     what = Occurrence(cause=Cause.MANUAL, key="k", at=START, level=4, path="critical", step="manager", reason="VIP")
     (one,) = causes.happened(case, what, circumstances())
     assert (one.plan.name, one.level, one.step, one.cause) == ("critical", 4, 3, "manual")
+
+
+def test_a_path_that_was_chosen_is_not_ended_by_a_change_of_priority() -> None:
+    case = Case(ticket=known(label="P3"))
+    what = Occurrence(cause=Cause.MANUAL, key="k", at=START, level=4, path="critical", reason="VIP")
+    causes.happened(case, what, circumstances())
+    become(case, 1, label="P3")
+    become(case, 2, label="P4")
+    assert running(case) == [("critical", 4, 1)]
+
+
+def test_two_triggers_of_one_cause_are_one_escalation_also_when_it_is_too_old() -> None:
+    both = [{"level": level, "cause": "ticket_created", "priorities": ["P1"]} for level in (1, 3)]
+    doubled = policy(triggers=both)
+    case = Case(ticket=known(label="P1"))
+    created(case, given=doubled)
+    assert running(case) == [("critical", 3, 1)]
+    old = Case(ticket=known(label="P1"))
+    created(old, 500, given=doubled)
+    assert [one.state for one in old.escalations] == [State.EXPIRED]
+
+
+def test_a_cause_that_is_too_old_raises_nothing_either() -> None:
+    case = Case(ticket=known(label="P1"))
+    created(case)
+    told(case.escalations[0])
+    breached(case, -200, found=1)
+    assert running(case) == [("critical", 1, 1)]
+    assert told(case.escalations[0]) == []

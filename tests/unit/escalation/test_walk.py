@@ -276,3 +276,12 @@ def test_an_end_says_why_and_cancels_what_is_open() -> None:
     assert all(isinstance(fact, PageCancelled) and fact.reason == "solved" for fact in cancelled)
     assert {page.state for page in one.pages.values()} == {PageState.CANCELLED}
     assert not walk.end(one, moment(3), "closed")
+
+
+def test_who_was_only_told_is_asked_when_the_others_cannot_be_reached() -> None:
+    steps = {"name": "a", "until": 10, "targets": ["assignee", "role:manager"], "also": ["role:manager", "assignee"]}
+    one = started(path(steps))
+    assert [(page.person_id, page.responsible) for page in one.pages.values()] == [(AGENT, True), (MANAGER, False)]
+    walk.failed(one, next(iter(one.pages)), moment(1))
+    last = list(one.pages.values())[-1]
+    assert (last.person_id, last.responsible, last.urgency) == (MANAGER, True, "high")
