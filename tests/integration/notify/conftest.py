@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.notify.mail_ground import Ground, Sink, ground, listening
+from tests.integration.notify.mail_ground import Ground, ground
+from tests.integration.notify.mail_sink import Sink, listening
 from tests.support.databases import ScratchDatabases
 
 

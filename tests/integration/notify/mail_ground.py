@@ -1,13 +1,11 @@
-"""A mail server that keeps what it gets, and notify's mails at work against a scratch database."""
+"""Notify's mails at work against a scratch database."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import email
-import email.policy
 import itertools
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,7 +17,6 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx2
 import orjson
-from aiosmtpd.smtp import SMTP, Envelope, Session
 from pydantic import SecretStr
 
 from services.directory.domain.pack_check import check
@@ -35,17 +32,17 @@ from services.notify.store import deliveries
 from services.notify.store.deliveries import Delivery
 from shared.auth import Authenticator, FixedCredentials
 from shared.blobs import Blobs
-from shared.contracts import cloudevents, golden, ids
+from shared.contracts import cloudevents, ids
 from shared.contracts.directory import PersonChanged, PolicyPublished, Role, TeamChanged, TenantChanged
-from shared.contracts.escalation import PageRequested
 from shared.contracts.event import Event
-from shared.contracts.ticket import TicketCreated, TicketMessageAdded, TicketStatusChanged, TicketSummary
 from shared.db import Database
 from shared.envelope import Emit, NotYet, Received
 from shared.http import Cursor
 from shared.metrics import Metrics
 from shared.replica import Replica
 from shared.tasks import Tasks
+from tests.integration.notify.mail_facts import ANA, DOMAIN, LEO, MIA, SUPPORT, TEAM, WANDA, received
+from tests.integration.notify.mail_sink import Sink
 from tests.support.api import Caller, caller, in_memory
 from tests.support.databases import ScratchDatabases
 from tests.support.waiting import eventually
@@ -54,84 +51,6 @@ MASTER = b"m" * 32
 PACK: dict[str, Any] = dict(
     check((Path(__file__).parents[3] / "deploy" / "policies" / "default.yaml").read_text()).sections
 )
-DOMAIN = "acme.example"
-SUPPORT = f"support@{DOMAIN}"
-MIA, ANA, LEO, WANDA = "mia@customer.example", f"ana@{DOMAIN}", f"leo@{DOMAIN}", "wanda@customer.example"
-TEAM = UUID(int=77)
-
-
-@dataclass
-class Sink:
-    """Takes every mail, unless told otherwise."""
-
-    port: int = 0
-    got: list[tuple[str, str, EmailMessage]] = field(default_factory=list)
-    """Envelope sender, recipient, mail."""
-    at_rcpt: list[str] = field(default_factory=list)
-    """Answers to RCPT, one after the other; then 250."""
-    at_data: list[str] = field(default_factory=list)
-    """Answers to the text; `silent` never answers and keeps the mail, as a server may."""
-    connections: int = 0
-
-    async def handle_EHLO(  # noqa: N802 - aiosmtpd's protocol
-        self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
-    ) -> list[str]:
-        del server, envelope
-        session.host_name = hostname
-        self.connections += 1
-        return responses
-
-    async def handle_RCPT(  # noqa: N802 - as above
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        del server, session, options
-        said = self.at_rcpt.pop(0) if self.at_rcpt else "250 2.1.5 Ok"
-        if said.startswith("2"):
-            envelope.rcpt_tos.append(address)
-        return said
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - as above
-        del server, session
-        said = self.at_data.pop(0) if self.at_data else f"250 2.0.0 Ok: queued as {len(self.got) + 1:X}"
-        if said.startswith("2") or said == "silent":
-            assert isinstance(envelope.content, bytes)
-            mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
-            assert isinstance(mail, EmailMessage)
-            self.got += [(envelope.mail_from or "", one, mail) for one in envelope.rcpt_tos]
-        if said == "silent":
-            await asyncio.sleep(3600)
-        return said
-
-    def to(self, address: str) -> list[EmailMessage]:
-        """What came for an address."""
-        return [mail for _, recipient, mail in self.got if recipient == address]
-
-
-@asynccontextmanager
-async def listening(sink: Sink, port: int = 0) -> AsyncIterator[Sink]:
-    """The sink on a free port of this machine, or on `port`."""
-    made: list[SMTP] = []
-
-    def protocol() -> SMTP:
-        made.append(SMTP(sink, enable_SMTPUTF8=False, hostname="sink.example", loop=asyncio.get_running_loop()))
-        return made[-1]
-
-    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", port)
-    sink.port = server.sockets[0].getsockname()[1]
-    try:
-        yield sink
-    finally:
-        server.close()
-        for one in made:
-            if isinstance(one.transport, asyncio.Transport):
-                one.transport.abort()
-        for one in made:
-            handler = one._handler_coroutine
-            if handler is not None:
-                handler.cancel()
-                with contextlib.suppress(BaseException):
-                    await handler
-        await server.wait_closed()
 
 
 class Relay:
@@ -281,117 +200,6 @@ class Ground:
     def measured(self, name: str) -> float:
         """A metric by its name."""
         return self.metrics.registry.get_sample_value(name, {"service": "notify"}) or 0.0
-
-
-def received(event: Event, *, at: datetime | None = None, identity: UUID | None = None) -> Received[Any]:
-    """An event as the bus hands it over."""
-    return Received(
-        event=event,
-        id=identity or uuid4(),
-        type=event.TYPE,
-        time=at or datetime.now(UTC),
-        key=event.key,
-        topic=cloudevents.topic_name(event.TYPE),
-        partition=0,
-        offset=0,
-        correlation="test",
-    )
-
-
-def summary(number: int = 1, **changes: Any) -> TicketSummary:
-    """A ticket of Mia's."""
-    example = golden.examples(TicketCreated)["minimal"]["ticket"]
-    return TicketSummary.model_validate(
-        {
-            **example,
-            "ticket_id": str(UUID(int=number)),
-            "number": f"INC-2026-{number:06}",
-            "subject": "Drucker am Tor 4 – nichts geht mehr",
-            "requester_id": str(ids.person_id("acme", MIA)),
-            "channel": "email",
-            "status": "new",
-            "category": "new",
-            "created_at": datetime.now(UTC).isoformat(),
-            "updated_at": datetime.now(UTC).isoformat(),
-            **changes,
-        }
-    )
-
-
-def message(author: str = "requester", address: str = MIA, text: str = "It says no.", **changes: Any) -> dict[str, Any]:
-    return {
-        "message_id": str(uuid4()),
-        "author_kind": author,
-        "author_id": str(ids.person_id("acme", address)),
-        "visibility": "public",
-        "channel": "email",
-        "body": {"text": text},
-        "created_at": datetime.now(UTC).isoformat(),
-        **changes,
-    }
-
-
-def created(number: int = 1, ticket: Mapping[str, Any] | None = None, **changes: Any) -> TicketCreated:
-    """Mia's first mail has become a ticket."""
-    found = summary(number, **(ticket or {}))
-    return TicketCreated.model_validate(
-        {
-            "tenant_id": "acme",
-            "ticket_id": str(found.ticket_id),
-            "ticket": found.model_dump(mode="json"),
-            "actor": {"kind": "person", "id": str(found.requester_id)},
-            "message": message(**{"external_id": f"first-{number}@customer.example", **changes}),
-        }
-    )
-
-
-def replied(number: int = 1, ticket: Mapping[str, Any] | None = None, **changes: Any) -> TicketMessageAdded:
-    """Ana has answered in public."""
-    found = summary(number, **(ticket or {}))
-    said = message(**{"author": "agent", "address": ANA, "text": "Try again.", "channel": "api", **changes})
-    return TicketMessageAdded.model_validate(
-        {
-            "tenant_id": "acme",
-            "ticket_id": str(found.ticket_id),
-            "ticket": found.model_dump(mode="json"),
-            "actor": {"kind": "person", "id": said["author_id"]},
-            "message": said,
-        }
-    )
-
-
-def solved(number: int = 1, **changes: Any) -> TicketStatusChanged:
-    found = summary(number, status="solved", category="solved", **changes)
-    return TicketStatusChanged.model_validate(
-        {
-            "tenant_id": "acme",
-            "ticket_id": str(found.ticket_id),
-            "ticket": found.model_dump(mode="json"),
-            "actor": {"kind": "person", "id": str(ids.person_id("acme", ANA))},
-            "previous": "open",
-            "current": "solved",
-            "trigger": "manual",
-            "resolution": "A new cable.",
-            "cycle": 2,
-        }
-    )
-
-
-def paged(page_id: UUID | None = None, urgency: str = "high", minutes: float = 15) -> PageRequested:
-    found = summary(1)
-    return PageRequested(
-        tenant_id="acme",
-        ticket_id=found.ticket_id,
-        page_id=page_id or uuid4(),
-        escalation_id=UUID(int=5),
-        person_id=ids.person_id("acme", ANA),
-        ticket=found,
-        path="p1",
-        step=1,
-        urgency=urgency,
-        reason="P1 ticket INC-2026-000001 is unacknowledged",
-        expires_at=datetime.now(UTC) + timedelta(minutes=minutes),
-    )
 
 
 @asynccontextmanager

@@ -13,21 +13,20 @@ from shared.contracts import ids
 from shared.contracts.chat import ChatReplyMissed
 from shared.contracts.directory import TenantChanged
 from shared.contracts.notification import SuppressionChanged
-from tests.integration.notify.mail_ground import (
+from tests.integration.notify.mail_facts import (
     ANA,
     DOMAIN,
-    MASTER,
     MIA,
     SUPPORT,
     WANDA,
-    Ground,
-    Sink,
     created,
     received,
     replied,
     solved,
     summary,
 )
+from tests.integration.notify.mail_ground import MASTER, Ground
+from tests.integration.notify.mail_sink import Sink
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.engines

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from services.notify.desk.handing import MAIL_SCHEDULE
-from tests.integration.notify.mail_ground import MASTER, MIA, Sink, created, ground, listening, paged, replied
+from tests.integration.notify.mail_facts import MIA, created, paged, replied
+from tests.integration.notify.mail_ground import MASTER, ground
+from tests.integration.notify.mail_sink import Sink, listening
 from tests.support.databases import ScratchDatabases
 from tests.support.waiting import eventually
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.notify.mail_ground import Ground, paged, replied
+from tests.integration.notify.mail_facts import paged, replied
+from tests.integration.notify.mail_ground import Ground
 from tests.support.openapi import check_api
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow]

@@ -10,7 +10,9 @@ import pytest
 
 from shared.contracts import ids
 from shared.contracts.escalation import PageCancelled, PageRequested
-from tests.integration.notify.mail_ground import ANA, Ground, Sink, ground, paged, received
+from tests.integration.notify.mail_facts import ANA, paged, received
+from tests.integration.notify.mail_ground import Ground, ground
+from tests.integration.notify.mail_sink import Sink
 from tests.support.databases import ScratchDatabases
 from tests.support.waiting import eventually
 

@@ -22,7 +22,9 @@ from shared.contracts.event import Event
 from shared.db import Database
 from shared.health import failing
 from shared.service import Service
-from tests.integration.notify.mail_ground import DOMAIN, MIA, PACK, SUPPORT, Sink, created, paged, replied, solved
+from tests.integration.notify.mail_facts import DOMAIN, MIA, SUPPORT, created, paged, replied, solved
+from tests.integration.notify.mail_ground import PACK
+from tests.integration.notify.mail_sink import Sink
 from tests.support.api import Caller, caller, in_memory
 from tests.support.databases import ScratchDatabases
 from tests.support.engines import Engines

@@ -12,7 +12,8 @@ from shared.contracts import ids
 from shared.contracts.decision import TicketTransferChanged
 from shared.contracts.sla import SlaBreached
 from shared.contracts.ticket import TicketAssigned
-from tests.integration.notify.mail_ground import ANA, LEO, TEAM, Ground, paged, summary
+from tests.integration.notify.mail_facts import ANA, LEO, TEAM, paged, summary
+from tests.integration.notify.mail_ground import Ground
 
 pytestmark = pytest.mark.engines
 
