@@ -35,6 +35,9 @@ class Settings(HttpSettings):
     )
     search_seconds: float = Field(2.0, gt=0, le=30, description="Longest time a search may take.")
     bulk_seconds: float = Field(20.0, gt=0, le=120, description="Longest time one write to the index may take.")
+    operator_tenant: str = Field(
+        "", description="Tenant whose administrators may rebuild the index; empty where every tenant's may."
+    )
     duplicate_share: float = Field(
         0.2, ge=0, le=1, description="Share of time in which the index may be asked for duplicates; 0 for never."
     )

@@ -11,13 +11,13 @@ from services.search.store import generations, queue
 from shared.auth import Principal
 from shared.auth.permissions import Permission
 from shared.http import Router, requires
-from shared.problem import conflict
+from shared.problem import Problem, conflict
 
 Administrator = Annotated[Principal, requires(Permission.TENANT_WRITE)]
 
 
 def routes(desk: Desk) -> Router:
-    """Path operations on the index. They change no result, so an administrator of any tenant may use them."""
+    """Path operations on the index. They change no result, but an index is everybody's: see `operator_tenant`."""
     router = Router(tags=["index"])
 
     @router.get("/v1/search/status")
@@ -28,6 +28,7 @@ def routes(desk: Desk) -> Router:
     @router.post("/v1/search/rebuild", status_code=202)
     async def rebuild_index(principal: Administrator) -> Status:
         """Fill a new index behind the alias and swap them when it is full; the old one is searched meanwhile."""
+        _operates(desk, principal)
         async with desk.database.begin() as tx:
             begun = await generations.begin(tx, mapping.fingerprint(desk.settings.shards), live=False)
         if begun is None:
@@ -37,11 +38,18 @@ def routes(desk: Desk) -> Router:
     @router.post("/v1/search/replay", status_code=202)
     async def replay_refused(principal: Administrator) -> Replayed:
         """Have every document that was refused written again."""
-        del principal
+        _operates(desk, principal)
         async with desk.database.begin() as tx:
             return Replayed(documents=await queue.replay(tx))
 
     return router
+
+
+def _operates(desk: Desk, principal: Principal) -> None:
+    """Raise a 403 problem unless the caller's tenant runs this installation."""
+    operator = desk.settings.operator_tenant
+    if operator and principal.tenant_id != operator:
+        raise Problem(403, "forbidden", "Not allowed", "This is for administrators of the operator's tenant.")
 
 
 async def _status(desk: Desk, tenant_id: str) -> Status:

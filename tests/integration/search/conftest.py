@@ -7,7 +7,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,138 +23,18 @@ from shared.contracts.decision import TicketDuplicatesFound
 from shared.contracts.directory import Role
 from shared.contracts.event import Event
 from shared.contracts.manifest import TICKET_DUPLICATES_FOUND
-from shared.contracts.message import BlobRef, Body
 from shared.contracts.ticket import (
     Actor,
-    MessageRef,
-    PriorityLevel,
-    TicketCreated,
-    TicketMessage,
     TicketMessageAdded,
-    TicketState,
-    TicketSummary,
 )
 from shared.health import Missing, failing
 from shared.service import Service
+from tests.integration.search.story import NOW, OWN, Ticket
 from tests.support.api import MASTER_KEY, Caller, caller, in_memory
 from tests.support.databases import ScratchDatabases
 from tests.support.engines import Engines
 from tests.support.topics import create_topics, delete_topics, new_prefix
 from tests.support.waiting import eventually
-
-NOW = datetime(2026, 11, 3, 9, 0, tzinfo=UTC)
-
-
-@dataclass
-class Own:
-    """What is this test's own."""
-
-    tenant: str = "acme"
-
-
-OWN = Own()
-
-
-@dataclass
-class Ticket:
-    """A ticket as tickets would tell of it."""
-
-    subject: str = "Printer on fire"
-    text: str = "It burns."
-    tenant: str = field(default_factory=lambda: OWN.tenant)
-    id: UUID = field(default_factory=uuid4)
-    number: str = ""
-    requester: UUID = field(default_factory=uuid4)
-    at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    revision: int = 1
-    changes: dict[str, Any] = field(default_factory=dict)
-    fields: dict[str, Any] = field(default_factory=dict)
-    watchers: tuple[UUID, ...] = ()
-    merged_into: UUID | None = None
-    messages: list[TicketMessage] = field(default_factory=list)
-    automatic: bool = False
-    blob: BlobRef | None = None
-
-    def __post_init__(self) -> None:
-        self.number = self.number or f"INC-2026-{secrets.randbelow(10**6):06}"
-        if not self.messages:
-            self.messages.append(self._message(self.text, "public", blob=self.blob))
-
-    def _message(self, text: str, visibility: str, *, blob: BlobRef | None = None) -> TicketMessage:
-        return TicketMessage(
-            message_id=uuid4(),
-            author_kind="requester" if visibility == "public" else "agent",
-            visibility=visibility,
-            channel="email",
-            body=Body(text_blob=blob) if blob else Body(text=text),
-            automatic=self.automatic,
-            created_at=self.at + timedelta(seconds=len(self.messages)),
-        )
-
-    @property
-    def summary(self) -> TicketSummary:
-        given: dict[str, Any] = {
-            "ticket_id": self.id,
-            "number": self.number,
-            "version": self.revision,
-            "subject": self.subject,
-            "status": "new",
-            "category": "new",
-            "priority": PriorityLevel(rank=3, label="P3"),
-            "requester_id": self.requester,
-            "queue": "tier1",
-            "channel": "email",
-            "created_at": self.at,
-            "updated_at": self.at + timedelta(seconds=self.revision),
-        }
-        return TicketSummary.model_validate(given | self.changes)
-
-    def created(self) -> TicketCreated:
-        return TicketCreated(
-            tenant_id=self.tenant,
-            ticket_id=self.id,
-            ticket=self.summary,
-            actor=Actor(kind="service", id="tickets"),
-            message=self.messages[0],
-        )
-
-    def message(self, text: str, visibility: str = "public") -> TicketMessageAdded:
-        self.messages.append(self._message(text, visibility))
-        self.revision += 1
-        return TicketMessageAdded(
-            tenant_id=self.tenant,
-            ticket_id=self.id,
-            ticket=self.summary,
-            actor=Actor(kind="service", id="tickets"),
-            message=self.messages[-1],
-        )
-
-    def change(self, **changes: Any) -> TicketState:
-        self.revision += 1
-        self.changes |= changes
-        return self.state()
-
-    def state(self) -> TicketState:
-        return TicketState(
-            tenant_id=self.tenant,
-            ticket_id=self.id,
-            version=self.revision,
-            revision=self.revision,
-            ticket=self.summary,
-            fields=self.fields,
-            messages=tuple(
-                MessageRef(
-                    message_id=m.message_id,
-                    author_kind=m.author_kind,
-                    visibility=m.visibility,
-                    created_at=m.created_at,
-                )
-                for m in self.messages
-            ),
-            message_count=len(self.messages),
-            watcher_ids=self.watchers,
-            merged_into=self.merged_into,
-        )
 
 
 @dataclass
@@ -413,4 +293,4 @@ async def desk(start: Start) -> Desk:
     return one
 
 
-__all__ = ("NOW", "Desk", "Start", "Ticket", "headers")
+__all__ = ("NOW", "OWN", "Desk", "Start", "Ticket", "headers")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shared.blobs import Blobs
+from shared.contracts.directory import Role
 from shared.contracts.event import Event
 from tests.integration.search.conftest import OWN, Desk, Start, Ticket
 from tests.support.waiting import eventually
@@ -84,7 +85,7 @@ async def test_a_long_text_is_read_from_the_blob_store(start: Start, tmp_path: P
 
 
 async def test_a_document_the_engine_refuses_is_put_aside_and_its_neighbours_go_on(desk: Desk) -> None:
-    who = await desk.known("admin")  # type: ignore[arg-type]
+    who = await desk.known(Role.ADMIN)
     bad, good = Ticket("Bad one", changes={"priority": {"rank": 10**6, "label": "P1"}}), Ticket("Good one")
     await desk.publish(bad.created(), good.created(), bad.state(), good.state())
     await desk.quiet()

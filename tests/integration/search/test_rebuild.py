@@ -70,6 +70,15 @@ async def test_a_rebuild_goes_on_under_writes_and_loses_none(desk: Desk, monkeyp
     assert [(one["state"], one["filled"]) for one in status["indexes"]] == [("live", True)]
 
 
+async def test_where_one_tenant_runs_the_installation_no_other_rebuilds_it(start: Start) -> None:
+    desk = await start(operator_tenant="operator")
+    theirs, ours = await desk.known(Role.ADMIN), await desk.known(Role.ADMIN, tenant="operator")
+    for path in ("rebuild", "replay"):
+        assert (await desk.client.post(f"/v1/search/{path}", headers=theirs.headers)).status_code == 403
+        assert (await desk.client.post(f"/v1/search/{path}", headers=ours.headers)).status_code == 202
+    assert (await desk.client.get("/v1/search/status", headers=theirs.headers)).status_code == 200
+
+
 async def test_a_rebuild_goes_on_where_a_crash_left_it(start: Start) -> None:
     desk = await start()
     await desk.ready()
