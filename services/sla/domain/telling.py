@@ -83,7 +83,7 @@ class Occasion:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One event; with an id and a time of its own where the same fact may be found twice."""
+    """One event; with a time of its own where the story has one, and an id where the same fact may be found twice."""
 
     event: SlaEvent
     id: UUID | None = None
@@ -152,13 +152,18 @@ class _Speaker:
         return uuid5(self._subject.ticket_id, f"{what}:{self._kept.name}:{self._kept.cycle}")
 
     def changed(
-        self, change: SlaChangeKind, state: ClockState, reason: str, previous_due_at: datetime | None = None
+        self,
+        change: SlaChangeKind,
+        state: ClockState,
+        reason: str,
+        previous_due_at: datetime | None = None,
+        at: datetime | None = None,
     ) -> Said:
-        """Something about it changed."""
+        """Something about it changed, `at` an instant of the ticket's own story, or now."""
         event = SlaChanged(**self._common(), change=change, state=state, reason=reason, previous_due_at=previous_due_at)
         if change is SlaChangeKind.STARTED:
             return Said(event, self._id("started"), self._kept.started_at)
-        return Said(event)
+        return Said(event, time=at)
 
     def met(self, at: datetime, elapsed: timedelta) -> Said:
         """It was reached in time."""
@@ -283,13 +288,15 @@ class _Telling:
             return
         if old.state not in _OPEN:
             return
+        # Readers put what is said in order by its time: sla may be behind, so it is when the ticket changed.
+        at = self._at.in_force_at if self._cause() == "policy" else self._clock.steps[-1].at
         if new.state is ClockState.ENDED:
-            self._said.append(speak.changed(SlaChangeKind.ENDED, new.state, reason, old.due_at))
+            self._said.append(speak.changed(SlaChangeKind.ENDED, new.state, reason, old.due_at, at))
         elif new.state in _OPEN and new.state is not old.state:
             kind = SlaChangeKind.PAUSED if new.state is ClockState.PAUSED else SlaChangeKind.RESUMED
-            self._said.append(speak.changed(kind, new.state, reason, old.due_at))
+            self._said.append(speak.changed(kind, new.state, reason, old.due_at, at))
         elif new.state in _OPEN and (new.due_at != old.due_at or new.target != old.target):
-            self._said.append(speak.changed(SlaChangeKind.DUE_CHANGED, new.state, self._cause(), old.due_at))
+            self._said.append(speak.changed(SlaChangeKind.DUE_CHANGED, new.state, self._cause(), old.due_at, at))
 
     def _met_is_new(self) -> bool:
         """Met is a fact of its own, unless another policy makes it so afterwards."""

@@ -49,8 +49,8 @@ def sla(work: Work, said: SlaEvent, at: datetime) -> None:
     place = _place(said, at)
     known = _known_place(last)
     same_cycle = known is not None and known[0] == said.cycle
-    if isinstance(said, SlaBreached):
-        # Its instant is the due one, which says nothing of when it was told: only a verdict on it comes after it.
+    if isinstance(said, (SlaBreached, SlaMet)):
+        # Its instant is that of the deed, which says nothing of when it was told: only a verdict comes after it.
         stale = known is not None and (known[0] > said.cycle or (same_cycle and bool(last.get("judged"))))
     else:
         stale = known is not None and place < known

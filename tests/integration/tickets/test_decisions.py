@@ -55,7 +55,13 @@ async def test_a_decision_becomes_part_of_the_ticket_with_its_reasons(service: S
     await service.tenant()
     await service.team(queues=("tier1", "tier2"))
     ticket = await _opened(service)
-    said: dict[str, Any] = {"category": "outage", "impact": "major", "urgency": "high", "language": "de", "tags": ("Scan", "vip")}
+    said: dict[str, Any] = {
+        "category": "outage",
+        "impact": "major",
+        "urgency": "high",
+        "language": "de",
+        "tags": ("Scan", "vip"),
+    }
     await service.hear(triaged(ticket, priority="P1", queue="tier2", tier="gold", eta_minutes=90, **said))
 
     (row,) = await service.rows("SELECT * FROM ticket")

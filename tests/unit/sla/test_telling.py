@@ -52,6 +52,21 @@ def test_pausing_and_resuming_are_told_with_the_new_due_instant() -> None:
     assert told.kept.due_at == at("15:00")
 
 
+def test_what_the_ticket_caused_bears_the_tickets_instant_however_late_it_is_found() -> None:
+    """Readers order what is said of a clock by its time, and sla may be an hour behind."""
+    told = Told()
+    told.look("10:00")
+    told.look("11:50", None, "11:00 status pending")
+    told.look("11:51", None, "11:30 status open")
+    told.look("11:52", None, "11:40 responded")
+    assert [(word(one), one.time) for one in told.said] == [
+        ("started", at("10:00")),
+        ("paused", at("11:00")),
+        ("resumed", at("11:30")),
+        ("met", at("11:40")),
+    ]
+
+
 def test_a_breach_waits_until_everything_before_it_is_known() -> None:
     told = Told()
     told.look("10:00")
