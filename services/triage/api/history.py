@@ -75,16 +75,20 @@ def routes(database: Database, cursors: Cursor) -> Router:
 
     @router.get("/v1/triage/tickets/{ticket_id}")
     async def read_ticket(
-        ticket_id: UUID, principal: Annotated[Principal, requires(Permission.TICKET_READ)]
+        ticket_id: str, principal: Annotated[Principal, requires(Permission.TICKET_READ)]
     ) -> TicketHistory:
         """Decisions about a ticket with their reasons, and people's corrections, newest first."""
-        known = await history.known(database, principal.tenant_id, ticket_id)
+        try:
+            ticket = UUID(ticket_id)
+        except ValueError:
+            raise not_found("ticket") from None
+        known = await history.known(database, principal.tenant_id, ticket)
         if known is None:
             raise not_found("ticket")
-        decided = await history.decisions(database, principal.tenant_id, ticket_id, MOST)
-        corrected = await history.corrections_of(database, principal.tenant_id, ticket_id, MOST)
+        decided = await history.decisions(database, principal.tenant_id, ticket, MOST)
+        corrected = await history.corrections_of(database, principal.tenant_id, ticket, MOST)
         return TicketHistory(
-            ticket_id=ticket_id,
+            ticket_id=ticket,
             held=sorted(known["held"]),
             touched=known["touched"],
             decisions=[DecisionView.model_validate(one) for one in decided],

@@ -31,6 +31,7 @@ READ_TEXT = "read_text"
 """Kind of the tasks that fetch a text too long for its event."""
 TIER_PATIENCE = timedelta(minutes=15)
 """A tier that directory tells later than this after the decision changes nothing any more."""
+RULES_PAUSE = timedelta(minutes=1)
 MOST_REDECIDED = 500
 """Tickets decided again in one transaction when their requesters' tiers become known."""
 
@@ -153,15 +154,22 @@ class Triaging:
     async def text_read(
         self, tx: Tx, ticket_id: UUID, tenant_id: str, text: str, cause: str, *, only_raise: bool, trace: Trace
     ) -> Sequence[Emit]:
-        """Decide again with a text that had to be fetched, unless one of us works on the ticket already."""
+        """Decide again with a text that had to be fetched, unless one of us works on the ticket already.
+
+        Raises RetryError while the tenant has no rules that can be read.
+        """
         ruleset = await self._known.ruleset(tenant_id, tx)
+        if ruleset is None:
+            raise tasks.RetryError("no rules that can be read", RULES_PAUSE)
         work = _Work(await records.lock(tx, [ticket_id]))
-        record = work.records.get(ticket_id)
-        if ruleset is None or record is None or record.tenant_id != tenant_id or record.touched:
+        record = work.records.get(ticket_id) or Record(ticket_id=ticket_id, tenant_id=tenant_id)
+        if record.tenant_id != tenant_id or record.touched:
             return ()
         found = ruleset.lexicon.read("", text)
-        # The subject was read when the ticket was new; its language was guessed from that alone.
-        joined = record.findings.join(found).but_language(found.language or record.findings.language)
+        joined = record.findings.join(found)
+        if not only_raise:
+            # The first message: the language was guessed from its subject alone.
+            joined = joined.but_language(found.language or joined.language)
         record = record.but(findings=joined)
         if record.decision is not None:
             record, told = judge(record, ruleset, cause, tx.instant, only_raise=only_raise)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -129,6 +129,8 @@ class Desk:
     client: httpx2.AsyncClient
     database_url: str
     blobs: Blobs
+    app: Any
+    running: Sequence[asyncio.Future[None]]
     _versions: int = 0
 
     async def publish(self, event: Event, identity: UUID | None = None) -> UUID:
@@ -252,15 +254,20 @@ async def desk(engines: Engines, databases: ScratchDatabases, topic_prefix: str,
     assert service.routes is not None
     await eventually(lambda: _ready(service), what="readiness")
     async with in_memory(service.routes) as client:
-        yield Desk(producer, topic_prefix, client, url, Blobs(f"file://{tmp_path}/blobs"))
+        yield Desk(producer, topic_prefix, client, url, Blobs(f"file://{tmp_path}/blobs"), service.routes, running)
+    await stopped(running)
+    for stop in service.stop:
+        await stop()
+    await producer.stop()
+
+
+async def stopped(running: Sequence[asyncio.Future[None]]) -> None:
+    """End loops as a process does; once they have ended, nothing happens."""
     for task in running:
         task.cancel()
     for task in running:
         with contextlib.suppress(asyncio.CancelledError):
             await task
-    for stop in service.stop:
-        await stop()
-    await producer.stop()
 
 
 async def _ready(service: Service) -> bool:

@@ -246,6 +246,24 @@ async def test_a_long_text_is_read_from_the_blob_store_and_decided_again(desk: D
     assert (label(first), label(second), second.decision.category) == ("P3", "P1", "security")
 
 
+async def test_a_long_further_message_raises_too_and_lowers_nothing(desk: Desk) -> None:
+    await desk.tenant()
+    ticket = Ticket(subject="Export does not work")
+    await desk.publish(ticket.created("It stops with an error."))
+    await desk.decisions(ticket)
+    for text in ("Emergency!\n" + "log line\n" * 5_000, "No hurry, it is only me.\n" + "log line\n" * 5_000):
+        blob = await desk.blobs.put("acme", text.encode(), "text/plain")
+        await desk.publish(ticket.adds(Body(text_blob=blob)))
+
+    async def both_read() -> bool:
+        (row,) = await desk.rows("SELECT findings::text FROM triaged")
+        return "emergency" in row["findings"] and "only_me" in row["findings"]
+
+    await eventually(both_read)
+    first, raised = await desk.decisions(ticket, 2)
+    assert (label(first), label(raised)) == ("P3", "P1")
+
+
 async def test_a_preview_stores_nothing_and_says_why(desk: Desk) -> None:
     agent, customer = await desk.known(Role.AGENT), await desk.known(Role.CUSTOMER)
     draft = {"subject": "Server nicht erreichbar", "text": "Niemand kann arbeiten.", "tier": "premium"}
