@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from services.ingest.store import chat, sent
 from services.ingest.store import messages as store
-from services.ingest.store import sent
 from shared.db import Database, is_connection_failure
 from shared.service import Loop
 
@@ -34,6 +34,7 @@ async def once(database: Database, blobs: Sweepable) -> int:
     """One sweep; how many blobs went."""
     await store.forget_uploads(database)
     await sent.forget_early(database)
+    await chat.forget_old(database)
     return await blobs.sweep(partial(_referenced, database))
 
 

@@ -33,7 +33,7 @@ from shared.http.context import UNPARSED, context_of
 from shared.problem import FieldError, Problem, invalid, unavailable
 
 BATCH = 1_000
-LARGE, LARGE_AT_ONCE = 100, 4
+LARGE, LARGE_AT_ONCE = 100, 2
 """Batches with more messages wait for their turn before they are read: twenty of them at once would take 200 MB, and
 stand before everybody else's."""
 _JSON = "application/json"

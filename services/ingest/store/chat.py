@@ -213,3 +213,12 @@ async def put_site(
         tx.instant,
         rotate,
     )
+
+
+async def forget_old(database: Database) -> None:
+    """Drop transcripts whose visitor was last here 30 days ago; the ticket has the messages."""
+    await database.execute(
+        "WITH gone AS (DELETE FROM chat_session WHERE seen_at < (SELECT desk_now()) - interval '30 days'"
+        " RETURNING session_id)"
+        " DELETE FROM chat_line l USING gone g WHERE l.session_id = g.session_id"
+    )

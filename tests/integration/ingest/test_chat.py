@@ -15,6 +15,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from services.ingest import sweep
 from services.ingest.chat.transcript import MISSED, Transcript
 from shared import outbox
 from shared.contracts.chat import ChatReplyMissed
@@ -304,6 +305,18 @@ async def test_an_answer_that_was_acknowledged_is_never_told(chat: Chat) -> None
         await client.hear("message")
     (told,) = await chat.fire(timedelta(minutes=5))
     assert told.left_at < datetime.now(UTC) - timedelta(minutes=4)
+
+
+async def test_a_transcript_is_dropped_a_month_after_its_visitor_was_last_there(chat: Chat) -> None:
+    async with chat.connected(await chat.session()) as client:
+        await client.write("1", "Hello")
+    await chat.fire()
+    for days, left in ((20, 1), (11, 0)):
+        await chat.ingest.database.execute("UPDATE chat_session SET seen_at = seen_at - $1 * interval '1 day'", days)
+        await sweep.once(chat.ingest.database, chat.ingest.blobs)
+        for table in ("chat_session", "chat_line"):
+            assert await chat.ingest.database.fetchval(f"SELECT count(*) FROM {table}") == left  # noqa: S608
+    assert len(await chat.ingest.received()) == 1
 
 
 async def test_a_frame_that_cannot_be_taken_is_answered_with_its_place_and_the_chat_goes_on(chat: Chat) -> None:
