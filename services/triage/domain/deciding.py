@@ -24,6 +24,8 @@ from shared.contracts.pack import Priority
 from shared.contracts.pack.triage import IMPACTS, URGENCIES, Signal
 from shared.contracts.ticket import PriorityLevel
 
+_RANK: Mapping[str, int] = {impact: rank for rank, impact in enumerate(IMPACTS)}
+
 
 def decide(rules: Rules, facts: Facts) -> Decision:
     """The decision about one ticket; every field of it that is set has its reason."""
@@ -87,8 +89,8 @@ def _impact(draft: Draft, rules: Rules, facts: Facts, spoken: _Spoken) -> None:
         counted = None
         if facts.findings.affected is not None:
             counted = _by_number(rules, facts.findings.affected, "impact.counted")
-        # A small number in a text says little (one of many writes); in place of a text that says nothing, something.
-        if counted is not None and (found is None or IMPACTS.index(counted[0]) < IMPACTS.index(found[0])):
+        # A small number in a text lowers nothing: one of many may have written.
+        if counted is not None and _worse(counted[0], found[0] if found else None, impact.default):
             draft.set("impact", *counted, TEXT)
         elif found is not None:
             draft.set("impact", *found, TEXT)
@@ -96,6 +98,13 @@ def _impact(draft: Draft, rules: Rules, facts: Facts, spoken: _Spoken) -> None:
             text = f"Nothing says how far it reaches, so it counts as {impact.default}."
             draft.set("impact", impact.default, "impact.default", text, NOTHING)
     _at_least(draft, "impact", facts.least_impact, IMPACTS)
+
+
+def _worse(counted: str, said: str | None, default: str) -> bool:
+    """Whether a number of people is news beside what the text says, or beside a text that says nothing."""
+    if said is not None:
+        return _RANK[counted] < _RANK[said]
+    return _RANK[counted] <= _RANK[default]
 
 
 def _by_number(rules: Rules, number: int, rule: str) -> tuple[Any, str, str]:

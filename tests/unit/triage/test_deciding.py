@@ -76,6 +76,8 @@ def test_a_sender_who_says_nothing_sensible_has_said_nothing() -> None:
         ("The export does not work.", "moderate", "medium"),
         ("The export does not work for 250 users.", "major", "medium"),
         ("The export does not work: 250 customers cannot pay.", "critical", "critical"),
+        ("2 users see something odd.", "moderate", "medium"),
+        ("30 users see something odd.", "moderate", "medium"),
         ("300 customers have a question.", "major", "low"),
         ("The platform is down for 3 users.", "critical", "critical"),
         ("This is not urgent.", "moderate", "low"),
