@@ -77,6 +77,7 @@ async def test_where_one_tenant_runs_the_installation_no_other_rebuilds_it(start
         assert (await desk.client.post(f"/v1/search/{path}", headers=theirs.headers)).status_code == 403
         assert (await desk.client.post(f"/v1/search/{path}", headers=ours.headers)).status_code == 202
     assert (await desk.client.get("/v1/search/status", headers=theirs.headers)).status_code == 200
+    await swapped(desk, f"{desk.settings.index_prefix}tickets-2")
 
 
 async def test_a_rebuild_goes_on_where_a_crash_left_it(start: Start) -> None:
