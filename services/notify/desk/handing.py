@@ -24,7 +24,9 @@ from services.notify.store.deliveries import Delivery
 from services.notify.store.threads import Entry
 from shared.contracts.notification import DeliveryChannel, NotificationDelivered, NotificationFailed
 from shared.db import Database, Tx
+from shared.due import is_away
 from shared.envelope import Emit
+from shared.explain import explain
 from shared.metrics import Metrics
 from shared.tasks import DeferError, RetryError, Task, TaskKind
 
@@ -91,6 +93,11 @@ class Handing:
             return await self._hand_over(task, delivery, written)
         except AwayError as error:
             raise DeferError(f"mail server: {error}", timedelta(seconds=min(error.pause, 30.0))) from error
+        except Exception as error:
+            if not is_away(error):
+                raise
+            # The database or the blob store: nothing is wrong with the mail, and no attempt was made.
+            raise DeferError(explain(error), timedelta(seconds=2)) from error
 
     async def _hand_over(self, task: Task, delivery: Delivery, mail: Mail) -> Outcome:
         async with self._server.session() as session:

@@ -19,7 +19,7 @@ from services.notify.domain.letter import BadAddressError, File, Letter
 from services.notify.domain.planning import State
 from services.notify.domain.wording import Setting, values
 from services.notify.store import pages, people, threads
-from services.notify.store.deliveries import Delivery
+from services.notify.store.deliveries import RETRIED, Delivery
 from shared.auth import mail_token
 from shared.blobs import BlobMissingError, Blobs
 from shared.contracts import ids
@@ -113,7 +113,8 @@ class Writing:
     async def _over(self, delivery: Delivery, now: datetime) -> Over | None:
         if delivery.expires_at is not None and delivery.expires_at <= now:
             return Over(state=State.FAILED, reason="expired")
-        if now >= delivery.created_at + GIVE_UP and delivery.state is not State.FAILED:
+        asked_for = delivery.state is State.FAILED or delivery.reason == RETRIED
+        if now >= delivery.created_at + GIVE_UP and not asked_for:
             return Over(state=State.FAILED, reason="exhausted")
         if delivery.page_id is not None:
             page = await pages.read(self._database, delivery.page_id)

@@ -20,6 +20,8 @@ _COLUMNS = (
 )
 
 _DAY = timedelta(days=1)
+RETRIED = "retried"
+"""Reason of a delivery that waits again because a person asked for it, however old it is."""
 
 _INSERT = """
     INSERT INTO delivery (id, tenant_id, ticket_id, occasion, cause_id, template, channel, recipient_id, address,
@@ -171,7 +173,9 @@ async def lock(tx: Tx, tenant_id: str, delivery_id: UUID) -> Delivery | None:
 async def revive(tx: Tx, delivery_id: UUID) -> None:
     """Have a failed delivery wait again; the row is locked."""
     await tx.execute(
-        "UPDATE delivery SET state = 'waiting', reason = NULL, changed_at = desk_now() WHERE id = $1", delivery_id
+        "UPDATE delivery SET state = 'waiting', reason = $2, changed_at = desk_now() WHERE id = $1",
+        delivery_id,
+        RETRIED,
     )
 
 

@@ -74,6 +74,7 @@ async def test_an_agents_answer_goes_to_requester_and_watchers_in_the_thread(mai
     watcher = ids.person_id("acme", WANDA)
     await mails.tell(created())
     (first,) = await mails.mailed(MIA)
+    await mails.settled(1)
     answer = replied(ticket={"watcher_ids": [str(watcher)]}, text="Try the other cable.\nÄÖÜ €")
     await mails.tell(answer)
     _, mail = await mails.mailed(MIA, 2)
@@ -253,10 +254,11 @@ async def test_what_is_refused_for_a_day_is_given_up_and_may_be_tried_again_by_h
     assert failed["reason"] == "exhausted"
     assert failed["attempts"] == 10
     mails.sink.at_data = []
+    await mails.forward(days=6)
     assert (await mails.call("POST", f"/v1/notifications/{delivery.id}/retry", "stranger")).status_code == 404
     assert (await mails.call("POST", f"/v1/notifications/{delivery.id}/retry", "customer")).status_code == 403
     answer = await mails.call("POST", f"/v1/notifications/{delivery.id}/retry")
-    assert (answer.status_code, answer.json()["state"]) == (202, "waiting")
+    assert (answer.status_code, answer.json()["state"], answer.json()["reason"]) == (202, "waiting", "retried")
     (mail,) = await mails.mailed(MIA)
     assert mail["Message-ID"] == f"<{delivery.external_id}>"
     assert (await mails.call("POST", f"/v1/notifications/{delivery.id}/retry")).status_code == 409

@@ -19,6 +19,7 @@ from services.notify.settings import Settings
 from shared.contracts import ids
 from shared.contracts.directory import PersonChanged, PolicyPublished, Role, TenantChanged
 from shared.contracts.event import Event
+from shared.contracts.manifest import TOPICS
 from shared.db import Database
 from shared.health import failing
 from shared.service import Service
@@ -92,7 +93,8 @@ class Desk:
 
 @pytest.fixture
 async def desk(engines: Engines, databases: ScratchDatabases, topic_prefix: str, sink: Sink) -> AsyncIterator[Desk]:
-    topics = [*(route.topic for route in ROUTES), *REPLICATED]
+    published = [topic for topic in TOPICS if topic.owner == "notify"]
+    topics = [*(route.topic for route in ROUTES), *REPLICATED, *published]
     await create_topics(engines.kafka_url, topic_prefix, topics, groups=["notify"])
     settings = Settings(
         kafka_url=engines.kafka_url,
@@ -188,8 +190,6 @@ async def test_everything_read_again_from_the_start_tells_nobody_anything_again(
         await eventually(read_to_the_end)
         assert await desk.settled(5) == before
         assert len(desk.sink.got) == sent
-    published = "SELECT count(*) FROM outbox WHERE topic LIKE 'notification.%'"
-    assert await desk.database.fetchval(published) == 0
 
 
 async def test_strangers_are_shown_nothing(desk: Desk) -> None:
