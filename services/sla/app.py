@@ -60,7 +60,7 @@ async def build(settings: Settings) -> Service:
         replica=replica,
         metrics=metrics,
     )
-    fired = Fired(keeping, grace=grace, sweep=timedelta(seconds=settings.sweep_seconds))
+    fired = Fired(keeping, metrics, grace=grace, sweep=timedelta(seconds=settings.sweep_seconds))
     timers = Timers(settings, database, relay, fired.handlers(), metrics)
     app = api.build(settings, database, known, Authenticator(ReplicaCredentials(replica)))
     return Service(

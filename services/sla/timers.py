@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from prometheus_client import Gauge
+
 from services.sla.desk import replay
 from services.sla.desk.keeping import Keeping
 from services.sla.store import clocks, knowledge
 from shared import timers
 from shared.db import Database, Tx
 from shared.envelope import Emit
+from shared.metrics import Metrics
 from shared.timers import Handler, Timer
 
 SWEEP = "overdue"
@@ -24,7 +27,14 @@ MOST_OF_A_PERSON = 1000
 class Fired:
     """The handlers of due timers."""
 
-    def __init__(self, keeping: Keeping, *, grace: timedelta, sweep: timedelta) -> None:
+    def __init__(self, keeping: Keeping, metrics: Metrics, *, grace: timedelta, sweep: timedelta) -> None:
+        self._knowledge_age = Gauge(
+            "deskwire_sla_knowledge_age_seconds",
+            "How far behind the desk's clock the partition is of which least is known; beyond the grace, breaches are"
+            " told provisionally.",
+            ["service"],
+            registry=metrics.registry,
+        ).labels(metrics.service)
         self._keeping = keeping
         self._grace = grace
         self._sweep = sweep
@@ -67,5 +77,9 @@ class Fired:
         del due
         ids = await knowledge.overdue(tx, self._grace, AT_ONCE)
         emits = await self._keeping.look(tx, ids)
-        await timers.arm(tx, [self._next(tx, timedelta() if len(ids) >= AT_ONCE else self._sweep)])
+        # What could not be decided (a policy that went away) must not keep this loop busy.
+        more = len(ids) >= AT_ONCE and len(emits) > 0
+        await timers.arm(tx, [self._next(tx, timedelta() if more else self._sweep)])
+        if (age := await knowledge.age(tx)) is not None:
+            self._knowledge_age.set(age)
         return emits

@@ -94,7 +94,7 @@ class SlaChangeKind(StrEnum):
     DUE_CHANGED = "due_changed"
     """Another priority, tier, policy or calendar."""
     CONFIRMED = "confirmed"
-    """A provisional breach proved true."""
+    """A breach that was provisional, or had been taken back, is true after all."""
     WITHDRAWN = "withdrawn"
     """A provisional breach proved false."""
     VERDICT_CHANGED = "verdict_changed"

@@ -25,6 +25,7 @@ from shared.contracts.pack import (
     Transition,
     Trigger,
     Workflow,
+    ZoneOf,
 )
 
 MOST_ITEMS = {
@@ -96,6 +97,10 @@ def _sla(sections: Mapping[str, Section]) -> Iterator[Problem]:
     if not isinstance(sla, SlaTargets):
         return
     if isinstance(calendars, Calendars):
+        for number, calendar in enumerate(calendars.calendars):
+            if calendar.zone == ZoneOf.ORGANISATION:
+                message = "organisations have no zone of their own yet: the tenant's counts"
+                yield Problem(path=("calendars", "calendars", number, "zone"), message=message, warning=True)
         known = [calendar.name for calendar in calendars.calendars]
         named: list[tuple[Path, str]] = [(("sla", "calendar"), sla.calendar)]
         named += [(("sla", "targets", n, "calendar"), t.calendar) for n, t in enumerate(sla.targets) if t.calendar]

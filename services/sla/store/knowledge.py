@@ -67,6 +67,14 @@ async def read(tx: Tx) -> dict[int, datetime]:
     return {row["partition"]: row["until"] for row in await tx.fetch("SELECT partition, until FROM knowledge")}
 
 
+async def age(tx: Tx) -> float | None:
+    """Seconds by which the least known partition is behind; None before any is known."""
+    seconds: float | None = await tx.fetchval(
+        "SELECT extract(epoch FROM (SELECT desk_now()) - min(until))::float8 FROM knowledge"
+    )
+    return seconds
+
+
 async def decided(tx: Tx, marks: Mapping[int, datetime], limit: int) -> list[UUID]:
     """Tickets of which these watermarks decide something: a breach, a warning, a provisional breach."""
     rows = await tx.fetch(_DECIDED, list(marks), list(marks.values()), GROUP, limit)

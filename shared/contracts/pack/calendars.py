@@ -26,7 +26,7 @@ class ZoneOf(StrEnum):
 
     TENANT = "tenant"
     ORGANISATION = "organisation"
-    """The requester's organisation's; the tenant's where that has none."""
+    """The requester's organisation's; the tenant's where that has none, which today is always so."""
     REQUESTER = "requester"
     """The requester's own, else their organisation's, else the tenant's."""
 

@@ -58,6 +58,11 @@ def test_a_line_that_is_never_read_is_worth_a_warning() -> None:
     assert "takes all these tickets before this line is read" in warned[0].message
 
 
+def test_a_zone_that_nobody_can_have_yet_is_worth_a_warning() -> None:
+    warned = check(edited("zone: requester", "zone: organisation")).warnings
+    assert "the tenant's counts" in warned[0].message
+
+
 def test_a_calendar_that_is_never_open_is_refused() -> None:
     with pytest.raises(PackRefusedError, match="never open measures nothing"):
         check(edited("      always: true", "      zone: tenant"))
