@@ -58,42 +58,42 @@ def routes(desk: Desk) -> Router:
             key=idempotency_key,
         )
 
-    @router.put("/v1/tickets/{ticket}/watchers/{person}", response_model=TicketView, responses=problems(409))
-    async def add_watcher(request: Request, principal: CurrentPrincipal, ticket: str, person: UUID) -> Response:
+    @router.put("/v1/tickets/{ticket}/watchers/{person_id}", response_model=TicketView, responses=problems(409))
+    async def add_watcher(request: Request, principal: CurrentPrincipal, ticket: str, person_id: UUID) -> Response:
         """Let somebody follow the ticket: they are told what the requester is told, and may read it."""
 
         async def decide(one: Change) -> None:
             watching = one.work.ticket.watcher_ids
-            if person in watching:
+            if person_id in watching:
                 return
-            known = (await desk.known.people([person], one.tx)).get(person)
+            known = (await desk.known.people([person_id], one.tx)).get(person_id)
             if known is None or known.tenant_id != principal.tenant_id or not known.active:
-                raise invalid(["person"], "not a person of this tenant", "path")
-            if person in (await desk.known.inbound([principal.tenant_id], one.tx)).get(principal.tenant_id, ()):
-                raise invalid(["person"], "that is an address of ours", "path")
+                raise invalid(["person_id"], "not a person of this tenant", "path")
+            if person_id in (await desk.known.inbound([principal.tenant_id], one.tx)).get(principal.tenant_id, ()):
+                raise invalid(["person_id"], "that is an address of ours", "path")
             if len(watching) >= MAX_WATCHERS:
                 raise conflict("too-many-watchers", "Too many watchers", f"A ticket has at most {MAX_WATCHERS}.")
-            _set(one, (*watching, person))
+            _set(one, (*watching, person_id))
 
         return await change(
             desk, request, principal, ticket, permission=Permission.TICKET_UPDATE, decide=decide, answer=_view
         )
 
-    @router.delete("/v1/tickets/{ticket}/watchers/{person}", response_model=TicketView, responses=problems(409))
-    async def remove_watcher(request: Request, principal: CurrentPrincipal, ticket: str, person: UUID) -> Response:
+    @router.delete("/v1/tickets/{ticket}/watchers/{person_id}", response_model=TicketView, responses=problems(409))
+    async def remove_watcher(request: Request, principal: CurrentPrincipal, ticket: str, person_id: UUID) -> Response:
         """Let somebody follow the ticket no longer; people may do so themselves."""
 
         async def decide(one: Change) -> None:
             watching = one.work.ticket.watcher_ids
-            if person in watching:
-                _set(one, tuple(one for one in watching if one != person))
+            if person_id in watching:
+                _set(one, tuple(one for one in watching if one != person_id))
 
         return await change(
             desk,
             request,
             principal,
             ticket,
-            permission=None if _own(principal, person) else Permission.TICKET_UPDATE,
+            permission=None if _own(principal, person_id) else Permission.TICKET_UPDATE,
             decide=decide,
             answer=_view,
         )
