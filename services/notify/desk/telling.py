@@ -137,12 +137,16 @@ class Telling:
             else one
             for one in planned
         ]
-        return await self._bounded(tx, planned, packs)
+        # Told once per ticket, and twice in this batch: the first one counts.
+        return await self._bounded(tx, list({one.id: one for one in reversed(planned)}.values())[::-1], packs)
 
     @staticmethod
     async def _bounded(tx: Tx, planned: list[Planned], packs: Mapping[str, Notifications]) -> list[Planned]:
         """Keep back automatic answers to people who have had too many within the hour."""
         answering = [one for one in planned if one.answering and one.state is State.WAITING and one.channel == "email"]
+        # Facts read again after the inbox was lost: what was answered before is not counted again.
+        known = await deliveries.known(tx, [one.id for one in answering]) if answering else set()
+        answering = [one for one in answering if one.id not in known]
         if not answering:
             return planned
         before = await people.courtesies(tx, {one.recipient_id: one.fact.tenant_id for one in answering})

@@ -116,6 +116,12 @@ async def insert(tx: Tx, planned: Sequence[Planned]) -> set[UUID]:
     return {row["id"] for row in rows}
 
 
+async def known(tx: Tx, ids: Sequence[UUID]) -> set[UUID]:
+    """Those of these deliveries that there are already."""
+    rows = await tx.fetch("SELECT id FROM delivery WHERE id = ANY ($1::uuid[])", list(ids))
+    return {row["id"] for row in rows}
+
+
 async def claim(tx: Tx, delivery_id: UUID, external_id: str | None = None) -> Delivery | None:
     """Take a delivery in hand: from here on a cancellation comes too late. None when it is over, or cancelled.
 

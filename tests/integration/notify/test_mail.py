@@ -174,6 +174,16 @@ async def test_a_machine_that_hides_it_is_answered_a_few_times_an_hour_and_no_mo
     await mails.mailed(MIA, 6)
 
 
+async def test_what_is_read_again_does_not_use_up_what_may_be_answered(mails: Ground) -> None:
+    first = received(created(1))
+    await mails.tell(*([first] * 10))
+    async with mails.database.begin() as tx:
+        await mails.mails.telling.tell(tx, [first, received(created(1)), received(created(2))])
+    await mails.tell(created(3))
+    found = await mails.settled(3)
+    assert {one.state for one in found} == {"delivered"}
+
+
 async def test_a_batch_of_many_is_bounded_as_one_by_one(mails: Ground) -> None:
     batch = [received(created(number)) for number in range(1, 21)]
     async with mails.database.begin() as tx:
