@@ -91,6 +91,14 @@ async def _settled(client: httpx2.AsyncClient) -> None:
 
 async def _prepare(stage: Stage) -> None:
     """What an administrator does once: who is on call, and which endpoint of another team is called."""
+    agents = (await stage.ask("GET", "/v1/people?role=agent&limit=100"))["items"]
+    rota = {
+        "timezone": "Europe/Berlin",
+        "starts_on": "2026-01-05",
+        "handover": {"weekday": "monday", "time": "09:00"},
+        "members": [person["person_id"] for person in agents],
+    }
+    await stage.ask("PUT", "/v1/schedules/primary", rota)
     name = f"{ENDPOINT}-{stage.run}"
     hook = {"url": f"{stage.addresses.sink}/hooks/{name}", "event_types": ["*"], "description": name}
     stage.secrets[name] = (await stage.ask("POST", "/v1/webhooks", hook))["secret"]

@@ -17,6 +17,8 @@ MAILS = (
     "04-shared-drive-fr.eml",
     "05-outage-ja.eml",
 )
+QUEUES = {"es": "spanish", "fr": "french"}
+"""Languages with people of their own (seed 000 §3.2)."""
 MESSAGES: tuple[dict[str, Any], ...] = (
     {
         "channel": "web",
@@ -80,7 +82,8 @@ async def by_mail(stage: Stage) -> None:
         language = name.rsplit("-", 1)[1][:2]
         outcome = decided.told(ticket)
         right = ticket.get("language", "").startswith(language)
-        stage.check(f"mail ({language}) → ticket, language known", outcome, passed=right, milliseconds=took)
+        right = right and ticket["queue"] == QUEUES.get(language, ticket["queue"])
+        stage.check(f"mail ({language}) → ticket, language and queue", outcome, passed=right, milliseconds=took)
 
 
 async def continued(stage: Stage) -> None:

@@ -51,15 +51,33 @@ class Seat:
 TEAMS = (
     TeamIn(name="Tier 1", queues=("tier1",), tier=1),
     TeamIn(name="Tier 2", queues=("tier2",), tier=2),
+    TeamIn(name="Languages", queues=("spanish", "french", "translation"), tier=1),
 )
-"""Seed 000 §5.2: new tickets enter Tier 1, what it cannot solve goes to the specialists of Tier 2."""
+"""Seed 000 §5.2: new tickets enter Tier 1, what it cannot solve goes to the specialists of Tier 2.
+
+§3.2: Spanish and French have people of their own, other languages are translated first.
+"""
 
 SEATS = (
     Seat(local=ADMINISTRATOR, name="Ada Admin", role=Role.ADMIN),
     Seat(local="mara", name="Mara Manager", role=Role.MANAGER, teams=("Tier 1", "Tier 2")),
     Seat(local="leo", name="Leo Lead", role=Role.TEAM_LEAD, teams=("Tier 1",), capacity=2),
-    Seat(local="ana", name="Ana Agent", role=Role.AGENT, teams=("Tier 1",), skills=(("spanish", 9),), capacity=5),
-    Seat(local="ben", name="Ben Agent", role=Role.AGENT, teams=("Tier 1",), skills=(("french", 8),), capacity=5),
+    Seat(
+        local="ana",
+        name="Ana Agent",
+        role=Role.AGENT,
+        teams=("Tier 1", "Languages"),
+        skills=(("spanish", 9),),
+        capacity=5,
+    ),
+    Seat(
+        local="ben",
+        name="Ben Agent",
+        role=Role.AGENT,
+        teams=("Tier 1", "Languages"),
+        skills=(("french", 8),),
+        capacity=5,
+    ),
     Seat(
         local="rika",
         name="Rika Registry",
