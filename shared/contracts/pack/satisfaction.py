@@ -15,9 +15,7 @@ class Satisfaction(Section):
     SECTION: ClassVar[str] = "satisfaction"
 
     enabled: bool = True
-    """Ask at all; without it links answer that the survey is over."""
-    ask_after_minutes: Annotated[float, Field(ge=0, le=43_200)] = 0
-    """Elapsed minutes between solving and asking; 0 asks in the resolution mail itself."""
+    """Ask at all, in the mail that tells of the solution; without it links answer that the survey is over."""
     expires_days: Annotated[float, Field(gt=0, le=3650)] = 30
     """Elapsed days after solving in which an answer counts."""
     change_minutes: Annotated[float, Field(ge=0, le=43_200)] = 60
