@@ -277,6 +277,49 @@ async def test_the_bus_hands_watermarks_in_order_to_who_asks_and_to_nobody_else(
         await database.close()
 
 
+async def test_a_watermark_that_fails_is_passed_over_and_the_states_behind_it_are_handled(
+    place: Place, databases: ScratchDatabases
+) -> None:
+    handled: list[datetime] = []
+
+    async def handler(tx: Tx, batch: Sequence[Received[TicketState] | Tombstone | Watermark]) -> Sequence[Answer]:
+        del tx
+        if any(isinstance(one, Watermark) for one in batch):
+            raise RuntimeError("a watermark cannot be handled")
+        handled.extend(one.event.ticket.updated_at for one in batch if isinstance(one, Received))
+        return ()
+
+    written = datetime.now(UTC)
+    for _ in range(4):
+        async with place.database.begin() as tx:
+            await place.write(tx)
+            written = tx.instant
+        place.relay.wake()
+        await asyncio.sleep(0.25)
+    await place.reached(written)
+    await place.stop()
+    lines = await place.lines()
+    database = await Database.connect(await databases.create("mechanism"), application="reader")
+    bus = Bus(
+        place.settings, database, [Route(TICKET_STATE, handler, True)], relay=place.relay, metrics=Metrics("tickets")
+    )
+    running = [asyncio.ensure_future(loop.run()) for loop in bus.loops()]
+    try:
+
+        async def all_of_it() -> bool:
+            assert await _committed(place) == [len(part) for part in lines]
+            return True
+
+        await eventually(all_of_it, what="offsets behind everything")
+        assert set(handled) == {at for part in lines for what, at in part if what == "state"}
+        assert await database.fetchval("SELECT count(*) FROM waiting") == 0
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await database.close()
+
+
 async def _committed(place: Place) -> list[int]:
     admin = AIOKafkaAdminClient(bootstrap_servers=place.engines.kafka_url)
     await admin.start()
