@@ -68,7 +68,7 @@ async def _play(console: Console, addresses: Addresses, run: str, mails: Path | 
             stage = Stage(addresses=addresses, client=client, topics=topics, sink=sink, say=screen.say, run=run)
             try:
                 await _settled(client)
-                await _prepare(stage)
+                screen.names = await _prepare(stage)
             except (MissingError, httpx2.HTTPError) as error:
                 return [Check(step="a new desk", outcome=str(error), passed=False)]
             try:
@@ -89,9 +89,10 @@ async def _settled(client: httpx2.AsyncClient) -> None:
     raise MissingError(f"the new desk's key is not known behind {', '.join(unknown)}")
 
 
-async def _prepare(stage: Stage) -> None:
-    """What an administrator does once: who is on call, and which endpoint of another team is called."""
-    agents = (await stage.ask("GET", "/v1/people?role=agent&limit=100"))["items"]
+async def _prepare(stage: Stage) -> dict[str, str]:
+    """What an administrator does once: who is on call, and which endpoint of another team is called; our people."""
+    people = (await stage.ask("GET", "/v1/people?limit=100"))["items"]
+    agents = [person for person in people if person["role"] == "agent"]
     rota = {
         "timezone": "Europe/Berlin",
         "starts_on": "2026-01-05",
@@ -102,6 +103,7 @@ async def _prepare(stage: Stage) -> None:
     name = f"{ENDPOINT}-{stage.run}"
     hook = {"url": f"{stage.addresses.sink}/hooks/{name}", "event_types": ["*"], "description": name}
     stage.secrets[name] = (await stage.ask("POST", "/v1/webhooks", hook))["secret"]
+    return {person["person_id"]: person["name"].partition(" ")[0] for person in people}
 
 
 def _seed(run: str) -> dict[str, Any]:

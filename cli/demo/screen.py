@@ -31,6 +31,8 @@ class Screen:
         self._topics = Topics("")
         self._title = ""
         self._printed = 0
+        self.names: dict[str, str] = {}
+        """First names of our own people by their id."""
         self._live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> Self:
@@ -62,12 +64,19 @@ class Screen:
             return
         for read in self._topics.read[self._printed :]:
             if read.topic not in _QUIET:
-                self._console.print(f"  {_number(read.event):<15} {read.topic:<24} {told(read)}", no_wrap=True)
+                self._console.print(f"  {_number(read.event):<15} {read.topic:<24} {self._told(read)}", no_wrap=True)
         self._printed = len(self._topics.read)
+
+    def _told(self, read: Read) -> str:
+        """One event in a few words, people by their names."""
+        words = told(read)
+        for person, name in self.names.items():
+            words = words.replace(person, name)
+        return words
 
     def _tickets(self) -> Table:
         table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, padding=(0, 1, 0, 0))
-        for name in ("ticket", "by", "subject", "prio", "lang", "queue", "status", "clock"):
+        for name in ("ticket", "by", "subject", "prio", "lang", "queue", "owner", "status", "clock"):
             wide = name == "subject"
             table.add_column(name, no_wrap=True, overflow="ellipsis" if wide else "crop", ratio=1 if wide else None)
         newest: dict[str, Event] = {}
@@ -78,12 +87,13 @@ class Screen:
         for state in list(newest.values())[-_TICKETS:]:
             ticket = state["ticket"]
             table.add_row(
-                ticket["number"].removeprefix("INC-"),
+                ticket["number"].rpartition("-")[2],
                 ticket["channel"][:5],
                 ticket["subject"],
                 ticket["priority"]["label"],
                 (ticket.get("language") or "–")[:2],
                 ticket["queue"][:11],
+                self.names.get(ticket.get("assignee_id") or "", "–"),
                 Text(ticket["status"], style="yellow" if ticket["status"] == "escalated" else ""),
                 _clock(state),
             )
@@ -93,7 +103,9 @@ class Screen:
         lines = [read for read in self._topics.read if read.topic not in _QUIET][-_HAPPENINGS:]
         width = self._console.width
         texts = [
-            Text.assemble((f"{_number(read.event).removeprefix('INC-'):<12}", "dim"), f"{read.topic:<25}", told(read))
+            Text.assemble(
+                (f"{_number(read.event).rpartition('-')[2]:<7}", "dim"), f"{read.topic:<25}", self._told(read)
+            )
             for read in lines
         ]
         for text in texts:
@@ -109,7 +121,7 @@ def told(read: Read) -> str:
         "ticket.created": lambda: event["ticket"]["subject"],
         "ticket.message_added": lambda: f"{event['message']['author_kind']}, {event['message']['channel']}",
         "ticket.status_changed": lambda: f"{event['previous']} → {event['current']} ({event['trigger']})",
-        "ticket.assigned": lambda: f"{str(event.get('assignee_id') or 'nobody')[:8]}, {event['reason']}",
+        "ticket.assigned": lambda: f"{event.get('assignee_id') or 'nobody'}, {event['reason']}",
         "ticket.triaged": lambda: "; ".join(reason["text"] for reason in event.get("reasons", ())),
         "ticket.decision_applied": lambda: ", ".join(_change(change) for change in event["changes"]),
         "ticket.decision_refused": lambda: f"{event['decision']}: {event['reason']}",
