@@ -24,6 +24,7 @@ from services.directory.commands.seed import seed
 from services.directory.domain.pack_check import Pack, check
 from shared.contracts import ids
 from shared.db import Database
+from tests.support.correspondence import Inbox, Phone
 from tests.support.installation import Installation
 from tests.support.tap import Fact, Tap
 from tests.support.waiting import eventually
@@ -181,6 +182,62 @@ class Desk:
         """A ticket opened by a customer's message."""
         return await self.ticket((await self.message(subject, **given))["ticket_id"])
 
+    # -- people and clocks --------------------------------------------------------------------------------------
+
+    def address(self, role: str) -> str:
+        """The mail address of a role's person."""
+        return f"{STAFF[role]}@{self.tenant}.example" if role in STAFF else CUSTOMER
+
+    def inbox(self, address: str) -> Inbox:
+        """The mails that reached an address."""
+        return Inbox(self.installation, address)
+
+    def phone(self, role: str) -> Phone:
+        """The pages that reached a colleague."""
+        return Phone(self.installation, self.address(role))
+
+    async def clock(self, reference: str, name: str = "first_response") -> dict[str, Any]:
+        """An SLA clock of a ticket as sla shows it, once there is one."""
+
+        async def there() -> dict[str, Any]:
+            shown = _content(await self.call("GET", f"/v1/tickets/{reference}/clocks", as_="manager"), 200)
+            found: dict[str, Any] = next((one for one in shown["clocks"] if one["clock"] == name), {})
+            return found
+
+        return await eventually(there, within=60, what=f"the clock {name} of {reference}")
+
+    async def owner(self, reference: str) -> str:
+        """The role of the colleague whom the desk has given a ticket, once it has."""
+
+        async def given() -> dict[str, Any]:
+            ticket = await self.ticket(reference)
+            return ticket if ticket["assignee_id"] else {}
+
+        ticket = await eventually(given, within=60, what=f"an owner of {reference}")
+        return next(role for role, person in self.people.items() if str(person) == ticket["assignee_id"])
+
+    async def reply(self, reference: str, text: str = "We look into it.", *, as_: str) -> dict[str, Any]:
+        """Answer the requester in public."""
+        answer: dict[str, Any] = await self.post(f"/v1/tickets/{reference}/messages", {"text": text}, as_=as_)
+        return answer
+
+    async def on_call(self, role: str) -> None:
+        """Put a colleague on call, for as long as nobody else is."""
+        wanted = {"members": [str(self.people[role])], "starts_on": "2026-01-05"}
+        answer = await self.call("PUT", "/v1/schedules/primary", as_="lead", json=wanted)
+        assert answer.status_code in {200, 201}, answer.text
+
+    async def fact(self, topic: str, **wanted: Any) -> dict[str, Any]:
+        """The content of the one fact with these values, once it is there; facts are told apart by their ids."""
+
+        async def told() -> list[Fact]:
+            return await self.events(topic, **wanted)
+
+        facts = {one.id: one.data for one in await eventually(told, within=60, what=f"{topic} with {wanted}")}
+        (data,) = facts.values()
+        assert data is not None
+        return data
+
     # -- topics and the whole -----------------------------------------------------------------------------------
 
     async def events(self, topic: str, **wanted: Any) -> list[Fact]:
@@ -191,6 +248,10 @@ class Desk:
     async def forward(self, *, minutes: float) -> None:
         """Move the test clock of the whole installation on."""
         await self.installation.forward(f"{minutes:g}m")
+
+    async def quiet(self, *, without: Sequence[str] = ()) -> None:
+        """Wait until nothing is left to be done before the clock moves or somebody acts."""
+        await self.installation.quiet(without=without)
 
     def kill(self, service: str) -> None:
         """SIGKILL the process of a service."""

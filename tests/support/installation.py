@@ -25,6 +25,7 @@ from cli.installation import databases
 from shared import clock
 from tests.support.databases import address
 from tests.support.engines import Engines
+from tests.support.quiet import wait_until_quiet
 from tests.support.topics import delete_topics
 from tests.support.waiting import eventually
 
@@ -148,7 +149,7 @@ class Installation:
         with self.log_file("sink").open("ab") as log:
             self.sink = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
-    async def ready(self, *names: str, within: float = 60.0) -> None:
+    async def ready(self, *names: str, within: float = 180.0) -> None:
         """Wait until the services are ready, all of them unless some are named."""
         wanted = names or tuple(name for group in self.processes for name in group)
         for name in wanted:
@@ -257,6 +258,13 @@ class Installation:
             return True
 
         await eventually(idle, within=within, every=0.1, what="the installation at rest")
+
+    async def quiet(self, *, without: Sequence[str] = (), within: float = 120.0) -> None:
+        """Wait until nothing is left to be done before the clock moves or somebody acts (`tests.support.quiet`).
+
+        `without` names services that are stopped: their outboxes, readers and due work are not looked at.
+        """
+        await wait_until_quiet(self, tuple(name for name in WITH_DATABASE if name not in without), within=within)
 
     async def forward(self, span: str) -> None:
         """Move the clock of every service on: `30m`."""

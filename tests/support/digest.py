@@ -1,0 +1,77 @@
+"""What a service knows, as a fingerprint: its own tables without the mechanism's and without times of handling."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.support.installation import Installation
+
+MECHANISM = "clock_offset|idempotency|inbox.*|outbox|replica|replica_offset|schema_migration.*|task|timer|timer_ledger.*|waiting"
+HANDLING = {
+    # How far tickets' word was heard: it moves on by itself.
+    "sla.knowledge": None,
+    "escalation.knowledge": None,
+    # Work to be done for the index, and figures about it; what stands in it is `document`'s.
+    "search.dirty": None,
+    "search.generation": None,
+    # Who listens to the stream, and where they are.
+    "notify.stream_listener": None,
+    "notify.stream_event": ("xid", "id", "recorded_at"),
+    "notify.webhook_delivery": ("seq",),
+    # Numbers are handed out in blocks to each process.
+    "tickets.number_block": None,
+}
+"""Table → its columns that say when or where something was handled; None: all of it."""
+
+
+async def contents(installation: Installation, service: str) -> dict[str, list[str]]:
+    """Each table's rows as text, in order."""
+    tables = await installation.rows(
+        service,
+        "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public' AND table_type ="
+        " 'BASE TABLE' AND table_name !~ $1 ORDER BY 1",
+        f"^({MECHANISM})$",
+    )
+    found = {}
+    for (name,) in tables:
+        left_out = HANDLING.get(f"{service}.{name}", ())
+        if left_out is not None:
+            rows = await installation.rows(
+                service,
+                f'SELECT (to_jsonb(t) - $1::text[])::text AS row FROM "{name}" t ORDER BY 1',  # noqa: S608 - a table's name
+                list(left_out),
+            )
+            found[name] = [row["row"] for row in rows]
+    return found
+
+
+class Digest:
+    """Every service's state at one instant."""
+
+    def __init__(self, rows: dict[str, dict[str, list[str]]]) -> None:
+        self._rows = rows
+
+    @classmethod
+    async def of(cls, installation: Installation, *services: str) -> Digest:
+        """What these services know now."""
+        return cls({service: await contents(installation, service) for service in services})
+
+    @property
+    def by_service(self) -> dict[str, str]:
+        """One fingerprint per service."""
+        return {
+            service: hashlib.sha256(repr(sorted(tables.items())).encode()).hexdigest()
+            for service, tables in self._rows.items()
+        }
+
+    def assert_same(self, other: Digest) -> None:
+        """Name the service, the table and the first rows that differ."""
+        for service, tables in self._rows.items():
+            for table, rows in tables.items():
+                now = other._rows[service][table]
+                gone, new = sorted(set(rows) - set(now)), sorted(set(now) - set(rows))
+                assert (gone, new) == ([], []), f"{service}.{table} changed: {gone[:2]} → {new[:2]}"
+                assert len(rows) == len(now), f"{service}.{table} has {len(now)} rows, not {len(rows)}"
+        assert self.by_service == other.by_service
