@@ -6,6 +6,7 @@ One call per batch and topic, in one transaction; tickets are locked in key orde
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -34,7 +35,7 @@ from shared.contracts.ticket import (
 from shared.db import Tx
 from shared.envelope import Answer, Emit, NotYet, Received, Tombstone, Watermark
 
-_Cause = TicketCreated | SlaWarning | SlaBreached
+_Cause = TicketCreated | SlaWarning | SlaBreached | SlaChanged
 _AboutPage = PageResponse | NotificationFailed
 
 
@@ -168,8 +169,23 @@ class Handlers:
         return await casework.save(tx, cases.values(), _caused(caused, tx.instant), self._measures)
 
     async def on_sla_changed(self, tx: Tx, batch: Sequence[Received[SlaChanged]]) -> Sequence[Answer]:
-        """A provisional breach that was none ends what it started."""
-        none = [one for one in batch if one.event.change == SlaChangeKind.WITHDRAWN]
+        """A provisional breach that was none ends what it started; one that proves true after all starts it anew.
+
+        A breach is told once, so what comes true after its withdrawal is told as a change (`confirmed`).
+        """
+        answers = await self._withdrawn(tx, [one for one in batch if one.event.change == SlaChangeKind.WITHDRAWN])
+        confirmed = [one for one in batch if one.event.change == SlaChangeKind.CONFIRMED]
+        if not confirmed:
+            return answers
+        taken_back = await tickets.withdrawn(tx, [(one.event.ticket_id, _clock_key(one.event)) for one in confirmed])
+        found = [
+            (one, replace(_of_clock(Cause.SLA_BREACHED, one.event, one.time), key=f"{_clock_key(one.event)}:confirmed"))
+            for one in confirmed
+            if (one.event.ticket_id, _clock_key(one.event)) in taken_back
+        ]
+        return [*answers, *await self._happened(tx, found)]
+
+    async def _withdrawn(self, tx: Tx, none: Sequence[Received[SlaChanged]]) -> list[Emit]:
         if not none:
             return []
         await tickets.withdraw(tx, {(one.event.ticket_id, _clock_key(one.event)): one.event.tenant_id for one in none})

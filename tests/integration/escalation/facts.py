@@ -55,7 +55,7 @@ async def clock(service: Service, kind: type[Event], *, clock: str = "first_resp
     elif kind is SlaWarning:
         values |= {"share_left": 0.2, "remaining_minutes": 12}
     else:
-        values |= {"change": SlaChangeKind.WITHDRAWN, "state": "running", "reason": "late ledger"}
+        values = {"change": SlaChangeKind.WITHDRAWN, "state": "running", "reason": "late ledger"} | values
     return received(kind.model_validate(values), at=now)
 
 

@@ -83,6 +83,17 @@ async def test_a_withdrawn_breach_ends_what_it_started_also_when_it_is_heard_fir
     assert len(await states(service)) == 1
 
 
+async def test_a_withdrawn_breach_that_proves_true_after_all_starts_again_once(service: Service) -> None:
+    await service.staffed()
+    await service.handle(await clock(service, SlaChanged, change="confirmed"))
+    assert await states(service) == []
+    await service.handle(await clock(service, SlaBreached, provisional=True))
+    await service.handle(await clock(service, SlaChanged))
+    await service.handle(await clock(service, SlaChanged, change="confirmed"))
+    await service.handle(await clock(service, SlaChanged, change="confirmed"))
+    assert sorted(await states(service)) == [("medium", "ended", "withdrawn"), ("medium", "running", None)]
+
+
 async def test_a_page_acknowledged_stops_it_and_one_declined_brings_the_next_step(service: Service) -> None:
     await service.staffed()
     await service.handle(await created(service, label="P1"))
