@@ -5,7 +5,7 @@ PY = "$(VENV)/bin/python"
 LOCAL = $(PY) -m deploy.local
 BIN = "$(VENV)/bin"
 .DEFAULT_GOAL := help
-.PHONY: help environment demo up down status logs restart run test unit integration scenarios soak bench suites lint format types lock new-service env engine-images clean
+.PHONY: help environment demo up down status logs restart run test unit integration scenarios soak bench suites lint format types lock new-service env engine-images images secrets helm-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { gsub(/\$$\$$/, "$$", $$2); printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -79,6 +79,15 @@ env: environment ## Print the addresses as shell exports: eval "$$(make env)"
 
 engine-images: environment ## Build the engines' images (needs Docker; DESKWIRE_BASE_IMAGE names the base)
 	@$(LOCAL) images
+
+images: environment ## Build the services' images: make images S="tickets cli" (needs Docker; DESKWIRE_BASE_IMAGE, DESKWIRE_TAG)
+	@$(PY) -m deploy.containers images $(S)
+
+secrets: environment ## Make the secret files that Compose hands out (DESKWIRE_SECRETS names the folder)
+	@$(PY) -m deploy.containers secrets
+
+helm-check: environment ## Lint, render and check the chart for every file of values (HELM names the program)
+	@$(PY) -m deploy.containers helm-check
 
 clean: ## End what runs; delete state, environment and caches of this checkout
 	@if [ -x $(PY) ]; then $(LOCAL) clean; fi

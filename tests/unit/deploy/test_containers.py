@@ -1,0 +1,226 @@
+"""What holds for images, Compose and the chart without a daemon, helm or a cluster."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import json
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from deploy.containers import charts, images, sbom, secret_files
+from deploy.local.services import discover
+from shared.contracts.event import Topic
+from shared.contracts.manifest import TOPICS
+
+ROOT = Path(__file__).parents[3]
+DOCKERFILES = [ROOT / "deploy/Dockerfile", ROOT / "deploy/engines/Dockerfile"]
+SERVICES = discover()
+WITH_DATABASE = [service for service in SERVICES if service != "console"]
+OWN = {"shared", "services", "cli", "deploy"}
+
+
+def _compose(name: str = "compose.yaml") -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / name).read_text())
+    return found
+
+
+def _values(path: Path | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((path or charts.CHART / "values.yaml").read_text())
+    return found
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: str(path.parent.name))
+def test_images_run_as_somebody_from_a_fixed_version(path: Path) -> None:
+    text = path.read_text()
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    bases = [line.split()[1] for line in lines if line.startswith("FROM")]
+    stages = {line.split()[3] for line in lines if line.startswith("FROM") and " AS " in line}
+    assert all(base == "${BASE}" or base in stages for base in bases)
+    default = re.search(r"^ARG BASE=(\S+)$", text, re.MULTILINE)
+    assert default is not None
+    assert re.fullmatch(r"[a-z/]+:[0-9a-z.-]*[a-z0-9]", default[1])
+    assert not default[1].endswith(":latest")
+    last = text.rpartition("\nFROM ")[2]
+    user = re.findall(r"^USER (\S+)$", last, re.MULTILINE)
+    assert user
+    assert user[-1].split(":")[0] not in {"root", "0"}
+    # A secret in a layer stays there for ever; ADD fetches and unpacks what nobody has looked at.
+    assert not re.search(r"^(ARG|ENV) .*(PASSWORD|SECRET|TOKEN|KEY)", text, re.MULTILINE)
+    assert not re.search(r"^ADD ", text, re.MULTILINE)
+
+
+def test_an_image_of_a_service_has_a_health_check_labels_and_no_builder() -> None:
+    last = (ROOT / "deploy/Dockerfile").read_text().rpartition("\nFROM ")[2]
+    assert "HEALTHCHECK" in last
+    assert "ENTRYPOINT [" in last
+    for label in ("image.version", "image.revision", "image.licenses"):
+        assert f"org.opencontainers.{label}" in last
+    assert not re.search(r"\bpip\b|apt-get|gcc|curl", last)
+    assert "--require-hashes" in (ROOT / "deploy/Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_an_image_has_every_package_its_service_imports(service: str) -> None:
+    providers = importlib.metadata.packages_distributions()
+    pinned = {
+        re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower()
+        for line in (ROOT / f"requirements/{service}.txt").read_text().splitlines()
+        if re.match(r"[A-Za-z]", line)
+    }
+    missing = {
+        module
+        for path in (ROOT / "services" / service).rglob("*.py")
+        for module in _imported(path)
+        if module not in sys.stdlib_module_names | OWN
+        and not {re.sub(r"[-_.]+", "-", name).lower() for name in providers.get(module, [])} & pinned
+    }
+    assert not missing
+
+
+def _imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("service", ["tickets", "cli"])
+def test_an_image_holds_its_services_code_and_nobody_elses(service: str, tmp_path: Path) -> None:
+    script = ROOT / "deploy/containers/select.sh"
+    subprocess.run(["sh", str(script), service, str(ROOT), str(tmp_path)], check=True)
+    there = {path.name for path in (tmp_path / "services").iterdir() if (path / "__main__.py").is_file()}
+    assert there == (set(SERVICES) if service == "cli" else {"tickets"})
+    assert (tmp_path / "cli").exists() == (service == "cli")
+    refused = subprocess.run(["sh", str(script), "nobody", str(ROOT), str(tmp_path)], capture_output=True, check=False)
+    assert refused.returncode == 1
+
+
+def test_the_bill_of_materials_names_every_package_with_its_hashes_and_never_changes_by_itself() -> None:
+    text = (ROOT / "requirements/tickets.txt").read_text()
+    bill = sbom.bill("deskwire-tickets", "1.0.0", text)
+    parts = bill["components"]
+    assert isinstance(parts, list)
+    assert len(parts) == len(re.findall(r"^[a-z].*==", text, re.MULTILINE))
+    assert all(part["hashes"] and part["purl"].startswith("pkg:pypi/") for part in parts)
+    assert json.dumps(bill) == json.dumps(sbom.bill("deskwire-tickets", "1.0.0", text))
+    installed = sbom.bill("deskwire-tickets", "1.0.0", text, installed_only=True)["components"]
+    assert isinstance(installed, list)
+    assert {part["name"] for part in parts} - {part["name"] for part in installed} == {"httpx2-jsfetch"}
+    with pytest.raises(ValueError, match="not a hashed pin"):
+        sbom.components("fastapi>=0.1")
+
+
+def test_compose_has_every_service_hardened_limited_and_without_more_secrets_than_its_own() -> None:
+    compose = _compose()
+    assert set(SERVICES) <= compose["services"].keys()
+    for name, service in compose["services"].items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert "mem_limit" in service, name
+        assert not str(service["image"]).endswith(":latest"), name
+        assert not any("PASSWORD" in key and not key.endswith("_FILE") for key in service.get("environment", {})), name
+    for service in WITH_DATABASE:
+        assert set(compose["services"][service]["secrets"]) == {"master_key", f"{service}_database_url"}
+        assert compose["services"][service]["depends_on"] == {
+            "provision": {"condition": "service_completed_successfully"}
+        }
+    published = [name for name, service in compose["services"].items() if service.get("ports")]
+    assert published == ["console"]
+    assert int(compose["services"]["tickets"]["stop_grace_period"].removesuffix("s")) >= 45
+
+
+def test_compose_names_the_files_that_make_secrets_writes(tmp_path: Path) -> None:
+    target = tmp_path / "secrets"
+    made = secret_files.make(target)
+    named = {Path(one["file"].rpartition("/")[2]).name for one in _compose()["secrets"].values()}
+    assert named == set(made)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o700
+    before = {path.name: path.read_text() for path in target.iterdir()}
+    assert secret_files.make(target) == []
+    assert {path.name: path.read_text() for path in target.iterdir()} == before
+    password = before["tickets_database_password"].strip()
+    assert before["tickets_database_url"] == f"postgresql://tickets:{password}@postgres:5432/tickets\n"
+
+
+def test_secrets_for_a_server_elsewhere_keep_its_options(tmp_path: Path) -> None:
+    secret_files.make(tmp_path, "db.example:5432?sslmode=require")
+    assert (tmp_path / "sla_database_url").read_text().endswith("@db.example:5432/sla?sslmode=require\n")
+
+
+def test_production_gives_every_service_the_engines_outside() -> None:
+    overlay = _compose("compose.prod.yaml")["services"]
+    assert set(WITH_DATABASE) | {"provision", "deskwire"} <= overlay.keys()
+    for service in WITH_DATABASE:
+        assert {"kafka_ca", "kafka_password"} <= set(overlay[service]["secrets"])
+        assert overlay[service]["environment"]["KAFKA_CA_FILE"] == "/run/secrets/kafka_ca"
+
+
+def test_what_make_images_builds_is_what_there_is() -> None:
+    assert images.known() == [*SERVICES, "cli"]
+    assert all((ROOT / f"requirements/{name}.txt").is_file() for name in images.known())
+
+
+def test_the_chart_knows_every_service_and_no_more_instances_than_partitions() -> None:
+    values = _values()
+    assert sorted(values["services"]) == SERVICES
+    assert values["kafka"]["partitions"] == max(topic.partitions for topic in TOPICS) == Topic.partitions
+    chart = yaml.safe_load((charts.CHART / "Chart.yaml").read_text())
+    assert re.fullmatch(r"\d+\.\d+\.\d+", chart["version"])
+    assert (
+        chart["appVersion"] == re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[0]
+    )
+
+
+@pytest.mark.parametrize("path", [charts.CHART / "values.yaml", *charts.values_files()], ids=lambda path: path.name)
+def test_values_follow_their_schema(path: Path) -> None:
+    schema = json.loads((charts.CHART / "values.schema.json").read_text())
+    jsonschema.Draft7Validator.check_schema(schema)
+    jsonschema.Draft7Validator(schema).validate(_values() | _values(path))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"services": {"tickts": {}}},
+        {"services": {"tickets": {"replicas": 0}}},
+        {"services": {"tickets": {"scaling": {"maximum": 3}}}},
+        {"image": {"tag": "latest"}},
+        {"kafka": {"partitions": "many"}},
+        {"blobs": {"url": "http://blobs"}},
+        {"defaults": {"resources": {"limits": {"memory": "lots"}}}},
+    ],
+    ids=str,
+)
+def test_the_schema_refuses_mistakes(wrong: dict[str, Any]) -> None:
+    schema = json.loads((charts.CHART / "values.schema.json").read_text())
+    assert not jsonschema.Draft7Validator(schema).is_valid(_values() | wrong)
+
+
+@pytest.mark.skipif(charts.helm() is None, reason="helm is not installed (HELM names it)")
+@pytest.mark.parametrize("path", [None, *charts.values_files()], ids=lambda path: path.name if path else "values.yaml")
+def test_the_chart_renders_to_hardened_pods(path: Path | None) -> None:
+    objects = charts.render(path)
+    assert charts.complaints(objects) == []
+    assert not charts.against_schemas(objects)
+    for one in objects:
+        if one["kind"] == "ScaledObject":
+            assert one["spec"]["maxReplicaCount"] <= Topic.partitions
+
+
+@pytest.mark.skipif(charts.helm() is None, reason="helm is not installed (HELM names it)")
+def test_one_service_alone_brings_nothing_of_the_others() -> None:
+    objects = charts.render(charts.CHART / "values/one-service.yaml")
+    assert [one["metadata"]["name"] for one in objects if one["kind"] == "Deployment"] == ["desk-triage"]
+    assert not [one for one in objects if one["kind"] == "Job"]
