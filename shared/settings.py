@@ -143,7 +143,7 @@ class _Common(PydanticBaseSettingsSource):
 
 
 class _Files(PydanticBaseSettingsSource):
-    """Files of the secrets folder: a service's own (`tickets_database_url`), then the common ones (`kafka_password`)."""
+    """Files of the secrets folder: own ones (`tickets_database_url`) before common ones (`kafka_password`)."""
 
     @override
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:

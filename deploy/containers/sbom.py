@@ -80,14 +80,13 @@ def _licence(name: str, version: str) -> dict[str, object] | None:
         return None
     if installed.version != version:
         return None
-    if expression := installed.metadata.get("License-Expression"):
-        return {"expression": expression}
+    said = installed.metadata
+    if "License-Expression" in said:
+        return {"expression": said["License-Expression"]}
     classifiers = [
-        line.rpartition("::")[2].strip()
-        for line in installed.metadata.get_all("Classifier") or []
-        if line.startswith("License ::")
+        line.rpartition("::")[2].strip() for line in said.get_all("Classifier") or [] if line.startswith("License ::")
     ]
-    text = (installed.metadata.get("License") or "").strip()
+    text = said["License"].strip() if "License" in said else ""
     stated = classifiers[0] if classifiers else text.splitlines()[0][:80] if text else ""
     return {"license": {"name": stated}} if stated else {}
 
