@@ -44,9 +44,12 @@ class Fired:
         return {replay.TENANT: self.on_replay, replay.PERSON: self.on_moved, SWEEP: self.on_sweep}
 
     async def start(self, database: Database) -> None:
-        """Arm the sweep, if it is not armed yet."""
+        """Arm the sweep, a grace from now: after an absence what was missed is heard first, and only then judged.
+
+        Else every answer given meanwhile would be called a breach, and somebody paged for it, until it is read.
+        """
         async with database.begin() as tx:
-            await timers.arm(tx, [self._next(tx, self._sweep)])
+            await timers.arm(tx, [self._next(tx, max(self._grace, self._sweep))])
 
     @staticmethod
     def _next(tx: Tx, after: timedelta) -> Timer:

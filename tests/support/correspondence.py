@@ -17,24 +17,25 @@ Mail = Mapping[str, Any]
 PATIENCE = 60.0
 
 
-async def mails_at_sink(installation: Installation, to: str | None = None) -> list[Mail]:
-    """Everything that was sent out, or what was sent to one address, oldest first."""
+async def mails_of(installation: Installation, tenant: str, to: str | None = None) -> list[Mail]:
+    """What was sent in a tenant's name, or of that to one address, oldest first; customers may be everybody's."""
     answer = await installation.client.get(f"{installation.url('sink')}/mails", params={"to": to} if to else {})
     answer.raise_for_status()
     items: list[Mail] = answer.json()["items"]
-    return items
+    return [one for one in items if f"{tenant}.example" in one["headers"].get("from", "")]
 
 
 class Inbox:
-    """The mails of one address."""
+    """The mails that one address got from one tenant."""
 
-    def __init__(self, installation: Installation, address: str) -> None:
+    def __init__(self, installation: Installation, tenant: str, address: str) -> None:
         self._installation = installation
+        self._tenant = tenant
         self.address = address
 
     async def mails(self, *, subject: str = "", about: str = "") -> list[Mail]:
         """What has arrived whose subject has these words; `about` is a ticket's number."""
-        mails = await mails_at_sink(self._installation, self.address)
+        mails = await mails_of(self._installation, self._tenant, self.address)
         return [one for one in mails if subject in one["subject"] and about in one["subject"] + one["text"]]
 
     async def expects(self, *, subject: str, about: str = "", times: int = 1) -> Mail:
@@ -60,8 +61,8 @@ class Inbox:
 class Phone:
     """The pages that reached one colleague."""
 
-    def __init__(self, installation: Installation, address: str) -> None:
-        self._inbox = Inbox(installation, address)
+    def __init__(self, installation: Installation, tenant: str, address: str) -> None:
+        self._inbox = Inbox(installation, tenant, address)
         self._installation = installation
 
     async def rang(self, about: Mapping[str, Any], step: str = "") -> list[Mail]:

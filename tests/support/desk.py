@@ -29,7 +29,15 @@ from tests.support.installation import Installation
 from tests.support.tap import Fact, Tap
 from tests.support.waiting import eventually
 
-STAFF = {"admin": "admin", "manager": "mara", "lead": "leo", "agent": "ana", "other_agent": "ben", "specialist": "rika"}
+STAFF = {
+    "admin": "admin",
+    "manager": "mara",
+    "lead": "leo",
+    "agent": "ana",
+    "other_agent": "ben",
+    "specialist": "rika",
+    "other_specialist": "tom",
+}
 """Our name of each colleague → the local part of the address that `deskwire seed` gives them."""
 CUSTOMER = "mia@acme.example"
 ROLES = (*STAFF, "service", "customer")
@@ -190,11 +198,11 @@ class Desk:
 
     def inbox(self, address: str) -> Inbox:
         """The mails that reached an address."""
-        return Inbox(self.installation, address)
+        return Inbox(self.installation, self.tenant, address)
 
     def phone(self, role: str) -> Phone:
         """The pages that reached a colleague."""
-        return Phone(self.installation, self.address(role))
+        return Phone(self.installation, self.tenant, self.address(role))
 
     async def clock(self, reference: str, name: str = "first_response") -> dict[str, Any]:
         """An SLA clock of a ticket as sla shows it, once there is one."""
@@ -223,7 +231,11 @@ class Desk:
 
     async def on_call(self, role: str) -> None:
         """Put a colleague on call, for as long as nobody else is."""
-        wanted = {"members": [str(self.people[role])], "starts_on": "2026-01-05"}
+        wanted = {
+            "members": [str(self.people[role])],
+            "starts_on": "2026-01-05",
+            "handover": {"weekday": "monday", "time": "09:00"},
+        }
         answer = await self.call("PUT", "/v1/schedules/primary", as_="lead", json=wanted)
         assert answer.status_code in {200, 201}, answer.text
 

@@ -26,37 +26,40 @@ HANDLING = {
 """Table → its columns that say when or where something was handled; None: all of it."""
 
 
-async def contents(installation: Installation, service: str) -> dict[str, list[str]]:
-    """Each table's rows as text, in order."""
+_ROWS = 'SELECT (to_jsonb(t) - $1::text[])::text AS row FROM "{name}" t WHERE {which} ORDER BY 1'
+_OF_TENANT = {"sla.clock": "ticket_id IN (SELECT ticket_id FROM sla_ticket WHERE tenant_id = $2)"}
+"""Tables whose rows do not name their tenant."""
+
+
+async def contents(installation: Installation, service: str, tenant: str) -> dict[str, list[str]]:
+    """The rows of a tenant in each table, as text in order; all rows of tables that know no tenants."""
     tables = await installation.rows(
         service,
-        "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public' AND table_type ="
-        " 'BASE TABLE' AND table_name !~ $1 ORDER BY 1",
+        "SELECT table_name AS name, EXISTS (SELECT FROM information_schema.columns c WHERE c.table_schema = 'public' AND"
+        " c.table_name = t.table_name AND column_name = 'tenant_id') AS by_tenant FROM information_schema.tables t"
+        " WHERE table_schema = 'public' AND table_type = 'BASE TABLE' AND table_name !~ $1 ORDER BY 1",
         f"^({MECHANISM})$",
     )
     found = {}
-    for (name,) in tables:
+    for name, by_tenant in tables:
         left_out = HANDLING.get(f"{service}.{name}", ())
         if left_out is not None:
-            rows = await installation.rows(
-                service,
-                f'SELECT (to_jsonb(t) - $1::text[])::text AS row FROM "{name}" t ORDER BY 1',  # noqa: S608 - a table's name
-                list(left_out),
-            )
-            found[name] = [row["row"] for row in rows]
+            which = "tenant_id = $2" if by_tenant else _OF_TENANT.get(f"{service}.{name}", "$2::text IS NOT NULL")
+            sql = _ROWS.format(name=name, which=which)
+            found[name] = [row["row"] for row in await installation.rows(service, sql, list(left_out), tenant)]
     return found
 
 
 class Digest:
-    """Every service's state at one instant."""
+    """What services know of one tenant at one instant."""
 
     def __init__(self, rows: dict[str, dict[str, list[str]]]) -> None:
         self._rows = rows
 
     @classmethod
-    async def of(cls, installation: Installation, *services: str) -> Digest:
-        """What these services know now."""
-        return cls({service: await contents(installation, service) for service in services})
+    async def of(cls, installation: Installation, tenant: str, *services: str) -> Digest:
+        """What these services know of a tenant now."""
+        return cls({service: await contents(installation, service, tenant) for service in services})
 
     @property
     def by_service(self) -> dict[str, str]:

@@ -22,6 +22,10 @@ sla:
     - {{first_response: {ANSWER_WITHIN}, resolution: {SOLVE_WITHIN}}}
 
 """
+UNHURRIED = AROUND_THE_CLOCK.replace(f"first_response: {ANSWER_WITHIN}", "first_response: 6000").replace(
+    f"resolution: {SOLVE_WITHIN}", "resolution: 9000"
+)
+"""Clocks that say nothing for days: what happens is the escalation's own walk."""
 
 
 async def apply(desk: Desk, folder: Path, sections: str = AROUND_THE_CLOCK) -> None:

@@ -27,6 +27,7 @@ _DUE = {
     "waiting": "due_at <= desk_now()",
 }
 """In every service's database: table → which of its rows are due."""
+_COUNT = "(SELECT count(*) FROM {table} WHERE {which}) AS {table}"
 _OWN_DUE = {
     "sla": {
         "clock": "state = 'running' AND (due_at <= desk_now() OR (warn_at <= desk_now() AND NOT warned)) OR provisional"
@@ -69,7 +70,7 @@ async def _published(installation: Installation, services: tuple[str, ...]) -> d
 
 async def _assert_nothing_due(installation: Installation, service: str) -> None:
     due = _DUE | _OWN_DUE.get(service, {})
-    counts = ", ".join(f"(SELECT count(*) FROM {table} WHERE {which}) AS {table}" for table, which in due.items())
+    counts = ", ".join(_COUNT.format(table=table, which=which) for table, which in due.items())
     (row,) = await installation.rows(service, f"SELECT {counts}")
     left = {table: count for table, count in row.items() if count}
     assert not left, f"{service} has work due: {left}"

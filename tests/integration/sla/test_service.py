@@ -65,6 +65,22 @@ async def test_after_the_grace_a_breach_is_told_provisionally_and_withdrawn_when
     await desk.says(true, "started", "provisional", "confirmed")
 
 
+async def test_after_an_absence_an_answer_given_in_time_is_heard_before_anything_is_told_provisionally(
+    make: Make,
+) -> None:
+    desk = await make(grace=20.0)
+    await desk.tenant()
+    ticket = Ticket(desk.now)
+    await desk.publish(ticket.state())
+    await desk.settled()
+    await desk.stop()
+    await desk.forward(hours=2)
+    await desk.publish(ticket.write(ticket.opened_at + 0.9 * HOUR, responded="").state())
+    await desk.start()
+    await desk.settled()
+    await desk.says(ticket, "started", "met")
+
+
 async def test_a_ticket_with_a_parked_event_is_never_confirmed(make: Make) -> None:
     desk = await make(grace=10 * 86400)
     await desk.tenant()
