@@ -10,13 +10,17 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.scenarios.engines import OwnEngines
 from tests.support.desk import CUSTOMER, Desk, open_desk
+from tests.support.engines import Engines
 from tests.support.installation import TOGETHER, WITH_DATABASE, Installation, log_lines
+from tests.support.invariants import Places, told, violations
+from tests.support.link import Link
 from tests.support.tap import Tap
 from tests.support.waiting import eventually
 
@@ -24,6 +28,21 @@ pytestmark = pytest.mark.engines
 
 NOTICED = 10.0
 """Seconds within which a stopped engine must show in `/readyz`."""
+PATIENCE = 180.0
+"""Seconds in which what was held up is done."""
+EVERYWHERE = (
+    "/v1/tickets",
+    "/v1/people",
+    "/v1/quarantine",
+    "/v1/triage/corrections",
+    "/v1/sla/calendars/business_hours/hours?from=2026-11-23&to=2026-11-24",
+    "/v1/escalations",
+    "/v1/schedules",
+    "/v1/webhooks",
+    "/v1/notifications",
+    "/v1/search/status",
+)
+"""Paths of every service with a database."""
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +58,19 @@ async def own() -> AsyncIterator[OwnEngines]:
 
 
 @pytest.fixture(scope="module")
-async def together(own: OwnEngines, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
+async def link(engines: Engines) -> AsyncIterator[Link]:
+    """The way to OpenSearch, which is everybody's and so cut off instead of stopped."""
+    async with Link(engines.opensearch_url) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+async def together(
+    own: OwnEngines, link: Link, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Installation]:
     """All services in one process on those engines."""
-    made = Installation(own.start_all(), tmp_path_factory.mktemp("together"), processes=TOGETHER)
+    addresses = replace(own.start_all(), opensearch_url=link.url)
+    made = Installation(addresses, tmp_path_factory.mktemp("together"), processes=TOGETHER)
     try:
         await made.start()
         yield made
@@ -87,10 +116,31 @@ async def each_once(desk: Desk, accepted: dict[str, str]) -> None:
         assert found.keys() >= accepted.keys(), f"{len(accepted.keys() - found.keys())} not yet"
         return found
 
-    found = await eventually(complete, within=90, every=0.2, what="a ticket for every accepted message")
+    found = await eventually(complete, within=PATIENCE, every=0.2, what="a ticket for every accepted message")
     assert {message: found[message] for message in accepted} == dict.fromkeys(accepted, 1)
     subjects = Counter(ticket["subject"] for ticket in await desk.tickets())
     assert {subject: subjects[subject] for subject in accepted.values()} == dict.fromkeys(accepted.values(), 1)
+
+
+async def worked_on(desk: Desk, accepted: dict[str, str]) -> None:
+    """Each of these messages' tickets was triaged, has its clocks and is found, all of it once."""
+    tickets = {
+        fact.key
+        for fact in await desk.events("ticket.created")
+        if fact.data and fact.data["message"]["message_id"] in accepted
+    }
+
+    async def complete() -> bool:
+        triaged = {fact.key for fact in await desk.events("ticket.triaged")}
+        started = {fact.key for fact in await desk.events("sla.changed", change="started")}
+        assert triaged >= tickets, f"{len(tickets - triaged)} not triaged"
+        assert started >= tickets, f"{len(tickets - started)} without clocks"
+        return True
+
+    await eventually(complete, within=PATIENCE, every=0.2, what="everybody's work for every ticket")
+    await desk.quiet()
+    findings = await violations(Places.of(desk.installation), tap=desk.tap, accepted=accepted, tenants={desk.tenant})
+    assert not findings, told(findings)
 
 
 async def accept(desk: Desk, *subjects: str) -> dict[str, str]:
@@ -101,7 +151,7 @@ async def test_services_in_one_process_do_what_they_do_one_by_one(desk: Desk) ->
     await each_once(desk, await accept(desk, "In one process"))
     status = (await desk.call("GET", "/v1/status", as_=None)).json()
     assert status["status"] == "ok"
-    assert set(status["services"]) == set(WITH_DATABASE), "nothing needs OpenSearch yet"
+    assert set(status["services"]) == set(WITH_DATABASE)
 
 
 async def test_while_kafka_is_away_messages_are_accepted_and_become_tickets_after_its_return(
@@ -119,6 +169,7 @@ async def test_while_kafka_is_away_messages_are_accepted_and_become_tickets_afte
     accepted |= await accept(desk, *(f"After Kafka came back {n}" for n in range(20)))
     await together.ready()
     await each_once(desk, accepted)
+    await worked_on(desk, accepted)
 
 
 async def test_while_postgresql_is_away_nothing_is_accepted_and_everybody_is_told_to_come_again(
@@ -128,12 +179,9 @@ async def test_while_postgresql_is_away_nothing_is_accepted_and_everybody_is_tol
     await asyncio.to_thread(own.stop, "postgres")
     try:
         await noticed(together, "postgresql")
-        for method, path, body in (
-            ("POST", "/v1/messages", {"subject": "Lost?", "sender": {"address": CUSTOMER}}),
-            ("GET", "/v1/tickets", None),
-            ("GET", "/v1/people", None),
-        ):
-            refused = await desk.call(method, path, json=body)
+        lost = {"subject": "Lost?", "sender": {"address": CUSTOMER}}
+        for method, path, body in (("POST", "/v1/messages", lost), *(("GET", path, None) for path in EVERYWHERE)):
+            refused = await desk.call(method, path, as_="admin", json=body)
             assert refused.status_code == 503, (path, refused.text)
             assert refused.headers["content-type"] == "application/problem+json"
             assert int(refused.headers["retry-after"]) >= 1
@@ -144,7 +192,36 @@ async def test_while_postgresql_is_away_nothing_is_accepted_and_everybody_is_tol
     await together.ready()
     accepted |= await accept(desk, *(f"After PostgreSQL came back {n}" for n in range(20)))
     await each_once(desk, accepted)
+    await worked_on(desk, accepted)
     assert "Lost?" not in {ticket["subject"] for ticket in await desk.tickets()}
+
+
+async def test_while_opensearch_is_away_only_search_says_so_and_comes_back_by_itself(
+    desk: Desk, together: Installation, link: Link
+) -> None:
+    accepted = await accept(desk, *(f"Before OpenSearch went {n}" for n in range(5)))
+    await link.cut()
+    try:
+        await noticed(together, "opensearch", ("search",))
+        others = [service for service in WITH_DATABASE if service != "search"]
+        await together.ready(*others)
+        refused = await desk.call("GET", "/v1/search", params={"q": "OpenSearch"})
+        assert refused.status_code == 503, refused.text
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert int(refused.headers["retry-after"]) >= 1
+        accepted |= await accept(desk, *(f"Without OpenSearch {n}" for n in range(5)))
+        await each_once(desk, accepted)
+    finally:
+        await link.mend()
+    await together.ready()
+    await worked_on(desk, accepted)
+
+    async def found() -> bool:
+        hits = await desk.get("/v1/search", params={"q": "OpenSearch", "limit": 100})
+        assert {hit["subject"] for hit in hits["items"]} >= set(accepted.values())
+        return True
+
+    await eventually(found, within=PATIENCE, every=0.5, what="every ticket found")
 
 
 async def test_an_engine_that_goes_is_said_once_and_kills_nothing(together: Installation) -> None:

@@ -10,8 +10,8 @@ import pytest
 from services.search.engine import Engine, Outcome, Write
 from shared.contracts.directory import Role
 from tests.integration.search.conftest import Desk, Start, Ticket
-from tests.integration.search.link import Link
 from tests.support.engines import Engines
+from tests.support.link import Link
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.engines

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import httpx2
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from shared.contracts.manifest import TOPICS
 from tests.support.databases import address
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from tests.support.installation import Installation
 
 _PAGE = 1000
+PATIENCE = 30.0
+"""Seconds that groups get to commit what stood on their topics when we asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,36 +132,48 @@ async def _facts(places: Places, told: Told, tap: Tap | None, world: World) -> N
 
 
 async def _offsets(places: Places) -> list[Offset]:
-    """Of every group that handles facts or states; replicas keep theirs in their own databases."""
-    found = []
-    for service in rows.SERVICES:
-        topics = [topic for topic in TOPICS if service in topic.consumers]
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=places.kafka_url, group_id=f"{places.prefix}{service}", enable_auto_commit=False
+    """Of every group that handles facts or states; replicas keep theirs in their own databases.
+
+    Watermarks come for ever, so the ends are asked for first and the groups given the time to come there.
+    """
+    parts = [TopicPartition(places.prefix + topic.name, n) for topic in TOPICS for n in range(topic.partitions)]
+    consumer = AIOKafkaConsumer(bootstrap_servers=places.kafka_url, group_id=None)
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets(parts)
+    finally:
+        await consumer.stop()
+    admin = AIOKafkaAdminClient(bootstrap_servers=places.kafka_url)
+    await admin.start()
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            found = [offset for service in rows.SERVICES for offset in await _of(admin, places, service, ends)]
+            if all(one.committed >= one.end for one in found) or time.monotonic() > deadline:
+                return found
+            await asyncio.sleep(0.2)
+    finally:
+        await admin.close()
+
+
+async def _of(
+    admin: AIOKafkaAdminClient, places: Places, service: str, ends: Mapping[TopicPartition, int]
+) -> list[Offset]:
+    told = await admin.list_consumer_group_offsets(places.prefix + service)
+    committed = {place: at.offset for place, at in told.items() if at.offset >= 0}
+    # A topic of which this group never committed anything is read by its replica, or had nothing yet.
+    read = {place.topic for place in committed}
+    return [
+        Offset(
+            group=service,
+            topic=place.topic.removeprefix(places.prefix),
+            partition=place.partition,
+            committed=committed.get(place, 0),
+            end=end,
         )
-        parts = [TopicPartition(places.prefix + topic.name, n) for topic in topics for n in range(topic.partitions)]
-        consumer.assign(parts)
-        await consumer.start()
-        try:
-            committed = {part: await consumer.committed(part) for part in parts}
-            ends = await consumer.end_offsets(parts)
-        finally:
-            await consumer.stop()
-        # A topic of which this group never committed anything is read by its replica, or had nothing yet.
-        read = {part.topic for part, offset in committed.items() if offset is not None}
-        for part in parts:
-            if part.topic in read and ends[part]:
-                name = part.topic.removeprefix(places.prefix)
-                found.append(
-                    Offset(
-                        group=service,
-                        topic=name,
-                        partition=part.partition,
-                        committed=committed[part] or 0,
-                        end=ends[part],
-                    )
-                )
-    return found
+        for place, end in ends.items()
+        if end and place.topic in read
+    ]
 
 
 async def _arrived(places: Places, world: World) -> None:
