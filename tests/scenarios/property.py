@@ -100,7 +100,7 @@ async def _work_of(desk: Desk, ticket: str, canary: str) -> dict[str, str]:
     """What the services that work for a ticket have of it."""
     mailbox = {"host": "imap.acme.example", "username": canary, "password": "x", "active": False}
     polled = await desk.post("/v1/mailboxes", mailbox, as_="admin")
-    override = {"person_id": str(desk.people["agent"]), "starts_at": _in(days=1), "ends_at": _in(days=2)}
+    override = {"person": str(desk.people["agent"]), "from": _in(days=1), "to": _in(days=2)}
     instead = await desk.post("/v1/schedules/primary/overrides", override, as_="lead")
     owner = await desk.owner(ticket)
     colleague = next(role for role in ("agent", "other_agent", "specialist") if role != owner)
@@ -120,7 +120,7 @@ async def _work_of(desk: Desk, ticket: str, canary: str) -> dict[str, str]:
     async def called() -> str:
         (endpoint,) = (await desk.get("/v1/webhooks", as_="admin"))["items"]
         calls = await desk.get(f"/v1/webhooks/{endpoint['endpoint_id']}/deliveries", as_="admin")
-        return str(calls["items"][0]["id"]) if calls["items"] else ""
+        return str(calls["items"][0]["delivery_id"]) if calls["items"] else ""
 
     return {
         "mailbox_id": polled["mailbox_id"],

@@ -134,6 +134,7 @@ async def test_an_id_of_another_tenant_in_a_body_is_refused_or_means_nothing(
     ids = property_.ids
     mine = await desk.open("Mine")
     tag = (await desk.call("GET", f"/v1/tickets/{mine['id']}")).headers["ETag"]
+    rotation = {"starts_on": "2026-01-05", "handover": {"weekday": "monday", "time": "09:00"}}
     refused: list[tuple[str, str, dict[str, Any], dict[str, str]]] = [
         ("POST", f"/v1/tickets/{mine['id']}/assignment", {"assignee_id": ids["person_id"]}, {}),
         ("POST", f"/v1/tickets/{mine['id']}/assignment", {"assignee_id": str(other.people["agent"])}, {}),
@@ -149,8 +150,8 @@ async def test_an_id_of_another_tenant_in_a_body_is_refused_or_means_nothing(
         ("POST", "/v1/api-keys", {"person_id": ids["person_id"], "name": "theirs"}, {}),
         ("POST", "/v1/teams", {"name": "N", "lead_id": ids["person_id"]}, {}),
         ("POST", "/v1/escalations", {"ticket_id": ids["ticket"], "reason": "Mine now."}, {}),
-        ("PUT", "/v1/schedules/primary", {"members": [ids["person_id"]], "starts_on": "2026-01-05"}, {}),
-        ("PUT", "/v1/schedules/primary", {"members": [str(other.people["agent"])], "starts_on": "2026-01-05"}, {}),
+        ("PUT", "/v1/schedules/primary", {**rotation, "members": [ids["person_id"]]}, {}),
+        ("PUT", "/v1/schedules/primary", {**rotation, "members": [str(other.people["agent"])]}, {}),
         ("POST", f"/v1/tickets/{mine['id']}/transfers", {"to": str(other.people["agent"])}, {}),
         ("POST", f"/v1/tickets/{mine['id']}/merge", {"into": ids["ticket"]}, {"If-Match": tag}),
         ("POST", f"/v1/tickets/{mine['id']}/links", {"ticket": ids["ticket"]}, {}),

@@ -239,6 +239,9 @@ def _index_equals_database(world: World) -> Said:
         if document is None:
             yield ticket.ticket_id, "is not in the index"
             continue
+        if world.texts.get(ticket.ticket_id, 0) != ticket.messages:
+            known = world.texts.get(ticket.ticket_id, 0)
+            yield ticket.ticket_id, f"search knows the texts of {known} of {ticket.messages} messages"
         wanted = {
             "tenant_id": ticket.tenant,
             "number": ticket.number,

@@ -105,6 +105,7 @@ async def look(places: Places, told: Told | None = None, tap: Tap | None = None)
     await rows.tickets(places, told.tenants, world)
     await rows.sla(places, told.tenants, world)
     await rows.notify(places, told.tenants, world)
+    await rows.search(places, told.tenants, world)
     for service in rows.SERVICES:
         await rows.mechanism(places, service, told.tenants, world)
     if places.sink_url:

@@ -138,14 +138,31 @@ async def mechanism(places: Places, service: str, tenants: Collection[str], worl
         inbox = await connection.fetch("SELECT ce_id FROM inbox WHERE group_name = $1", service)
         world.handled[service] = {str(row["ce_id"]) for row in inbox}
         await _held(connection, service, tenants, world)
-        if service == "search":
-            for table, why in (("dirty", "not indexed yet"), ("refused", "refused by the index"), ("gap", "a text")):
-                known = await connection.fetch(
-                    f"SELECT ticket_id FROM {table} JOIN document d USING (ticket_id)"  # noqa: S608 - constants
-                    " WHERE cardinality($1::text[]) = 0 OR d.tenant_id = ANY ($1::text[])",
-                    list(tenants),
-                )
-                world.left += [Left(place=f"search.{table}", id=str(row["ticket_id"]), why=why) for row in known]
+
+
+async def search(places: Places, tenants: Collection[str], world: World) -> None:
+    """What is not in the index yet, and how many texts of each ticket are known."""
+    async with places.database("search") as connection:
+        # A gap is looked into after some seconds, and is often filled by then.
+        for table, why in (
+            ("dirty", "true"),
+            ("refused", "true"),
+            ("gap", f"x.since < now() - {LATE}"),
+        ):
+            known = await connection.fetch(
+                f"SELECT x.ticket_id FROM {table} x JOIN document USING (ticket_id) WHERE {why}"  # noqa: S608 - constants
+                " AND (cardinality($1::text[]) = 0 OR document.tenant_id = ANY ($1::text[]))",
+                list(tenants),
+            )
+            world.left += [
+                Left(place=f"search.{table}", id=str(row["ticket_id"]), why="not in the index as it is")
+                for row in known
+            ]
+        texts = await connection.fetch(
+            f"SELECT ticket_id, count(*) AS texts FROM message WHERE {_MINE} GROUP BY 1",  # noqa: S608 - constant
+            list(tenants),
+        )
+        world.texts = {str(row["ticket_id"]): row["texts"] for row in texts}
 
 
 async def _left(connection: asyncpg.Connection, service: str, tenants: set[str], world: World) -> None:

@@ -138,6 +138,8 @@ class World:
     held: list[Held] = field(default_factory=list)
     documents: dict[str, Mapping[str, object]] = field(default_factory=dict)
     """Ticket → its document in the index."""
+    texts: dict[str, int] = field(default_factory=dict)
+    """Ticket → how many of its messages search has."""
     left: list[Left] = field(default_factory=list)
     offsets: list[Offset] = field(default_factory=list)
     handled: dict[str, set[str]] = field(default_factory=dict)

@@ -119,6 +119,7 @@ def world() -> World:
                 "messages": 1,
             }
         },
+        texts={TICKET: 1},
         offsets=[Offset(group="tickets", topic="message.received", partition=0, committed=1, end=1)],
         handled=dict.fromkeys(("directory", "escalation", "ingest", "notify", "search", "tickets", "triage"), handled),
     )
@@ -217,6 +218,7 @@ DOCTORED: dict[str, tuple[str, str, Callable[[World], object]]] = {
         lambda w: w.facts["ticket.created"].append(fact("ticket.created", tenant="nosy", subject="secret-of-acme")),
     ),
     "a ticket is not in the index": ("I9", TICKET, lambda w: w.documents.clear()),
+    "search does not know a text": ("I9", TICKET, lambda w: w.texts.clear()),
     "the index says something else": (
         "I9",
         TICKET,
