@@ -5,7 +5,7 @@ PY = "$(VENV)/bin/python"
 LOCAL = $(PY) -m deploy.local
 BIN = "$(VENV)/bin"
 .DEFAULT_GOAL := help
-.PHONY: help environment demo up down status logs restart run test unit integration scenarios soak bench suites lint format types lock new-service env engine-images images secrets helm-check clean
+.PHONY: help environment demo up down status logs restart run test unit integration scenarios soak bench suites lint format types lock new-service env engine-images images secrets compose-test helm-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { gsub(/\$$\$$/, "$$", $$2); printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -85,6 +85,9 @@ images: environment ## Build the services' images: make images S="tickets cli" (
 
 secrets: environment ## Make the secret files that Compose hands out (DESKWIRE_SECRETS names the folder)
 	@$(PY) -m deploy.containers secrets
+
+compose-test: environment ## Bring the containers up with Compose, lose one, take all down (needs the images; DESKWIRE_COMPOSE)
+	@$(PY) -m deploy.containers compose-test
 
 helm-check: environment ## Lint, render and check the chart for every file of values (HELM names the program)
 	@$(PY) -m deploy.containers helm-check
