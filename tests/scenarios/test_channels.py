@@ -47,6 +47,7 @@ async def heard(socket: ClientConnection, kind: str, **wanted: Any) -> dict[str,
 async def test_a_chat_is_one_ticket_and_its_answers_come_back_live_and_after_a_dropped_connection(desk: Desk) -> None:
     token = await open_chat(desk, name="Vera", email="vera@visitor.example")
     async with chatting(desk, token) as socket:
+        stored: dict[str, Any] = {}
         for number, text in enumerate(("I cannot pay.", "It says error 12.")):
             await socket.send(json.dumps({"type": "message", "client_id": f"{number}", "text": text}))
             stored = await heard(socket, "ack", client_id=f"{number}")
