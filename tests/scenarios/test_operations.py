@@ -20,11 +20,17 @@ pytestmark = pytest.mark.engines
 PAGE = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 
 
-async def publish(installation: Installation, value: bytes, key: bytes, headers: list[tuple[str, bytes]]) -> None:
+async def publish(
+    installation: Installation,
+    value: bytes,
+    key: bytes,
+    headers: list[tuple[str, bytes]],
+    topic: str = "message.received",
+) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=installation.engines.kafka_url)
     await producer.start()
     try:
-        await producer.send_and_wait(f"{installation.prefix}message.received", value, key=key, headers=headers)
+        await producer.send_and_wait(f"{installation.prefix}{topic}", value, key=key, headers=headers)
     finally:
         await producer.stop()
 
@@ -97,6 +103,24 @@ async def test_dead_letters_are_listed_shown_and_replayed(desk: Desk) -> None:
 
     await eventually(again, within=30, every=0.2, what="the letter put aside once more")
     assert "tickets" in await installation.cli("dlq", "list")
+
+
+@pytest.mark.parametrize("service", ["triage", "sla", "escalation", "notify", "search"])
+async def test_what_a_service_put_aside_is_listed_by_its_name(service: str, desk: Desk) -> None:
+    installation, marker = desk.installation, uuid4()
+    topic = "ticket.state" if service == "sla" else "ticket.created"
+    fact = wire(message_of(desk.tenant), id=marker)
+    # A message is foreign to this topic.
+    await publish(installation, fact["value"], fact["key"], fact["headers"], topic=topic)
+
+    async def listed() -> str:
+        lines = (await installation.cli("dlq", "list", service)).splitlines()
+        return next((line for line in lines if str(marker) in line), "")
+
+    line = await eventually(listed, within=60, every=0.5, what="the letter")
+    assert topic in line
+    assert "Before its tenant" not in line, "nothing of the content"
+    await installation.cli("parked", "list", service)
 
 
 async def test_a_key_that_waits_is_listed_with_what_is_missing_and_can_be_given_up(desk: Desk) -> None:
