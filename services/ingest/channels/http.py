@@ -131,7 +131,8 @@ class Submissions:
                 continue
             source = f"{key}#{number}" if prefix else key
             try:
-                drafts.append(await self._draft(caller, message, item, source and f"\0{source}", uploads))
+                # Without a key every message is a new one, whatever batch it stands in.
+                drafts.append(await self._draft(caller, message, item, key and f"\0{source}", uploads))
                 places.append(number)
             except Refused as error:
                 results[number] = [FieldError.at((*at, *error.path), error.detail)]

@@ -94,6 +94,15 @@ async def test_a_batch_without_source_ids_is_idempotent_by_its_key(ingest: Inges
     assert len(await ingest.received()) == 5
 
 
+async def test_batches_with_neither_key_nor_source_ids_are_new_messages_each_time(ingest: Ingest) -> None:
+    batch = {"messages": [message(n) for n in range(5)]}
+    first, same = await ingest.submit(batch), await ingest.submit(batch)
+    others = await ingest.submit({"messages": [message(n) for n in range(10, 15)]})
+    for told in (first, same, others):
+        assert told["accepted"] == 5, told
+    assert len({one["message_id"] for told in (first, same, others) for one in told["results"]}) == 15
+
+
 async def test_valid_messages_of_a_batch_are_stored_whatever_the_others_are(ingest: Ingest) -> None:
     wrong = [{"sender": {"address": ""}}, message(2, hints={"affected_customers": -1}), 7, message(4, colour="red")]
     told = await ingest.submit({"messages": [message(0), *wrong, message(5)]})
