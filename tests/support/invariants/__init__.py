@@ -21,7 +21,7 @@
 """
 
 from tests.support.invariants.checks import Finding, check, told
-from tests.support.invariants.look import Places, look, violations
+from tests.support.invariants.look import Places, Told, look, violations
 from tests.support.invariants.world import World
 
-__all__ = ["Finding", "Places", "World", "check", "look", "told", "violations"]
+__all__ = ["Finding", "Places", "Told", "World", "check", "look", "told", "violations"]
