@@ -82,20 +82,25 @@ class Ahead:
         self._began = clock()
         self._worth = asyncio.Event()
         self._worth.set()
+        self._wanted_at = self._began
+        """Since when a look is worth it: before that nobody asked, and no answer says nothing."""
 
     def room(self) -> int | None:
         """How many events may go out now; None for any number."""
         if self._looked_at is None:
             # A predecessor may have left a full topic.
             return 0 if self._clock() - self._began < BLIND_FOR else None
-        if self._lag is None or (self._clock() - self._looked_at > BLIND_FOR and self._worth.is_set()):
+        waited = self._clock() - max(self._looked_at, self._wanted_at)
+        if self._lag is None or (self._worth.is_set() and waited > BLIND_FOR):
             return None
         return max(0, self._events - self._lag - (self._released - self._then))
 
     def released(self, count: int) -> None:
         """So many have gone out."""
         self._released += count
-        if self._lag is None or self._lag + self._released - self._then > self._events // 4:
+        far = self._lag is None or self._lag + self._released - self._then > self._events // 4
+        if far and not self._worth.is_set():
+            self._wanted_at = self._clock()
             self._worth.set()
 
     async def run(self, wake: Callable[[], None]) -> None:

@@ -110,3 +110,15 @@ async def test_far_from_the_bound_nobody_is_asked() -> None:
     assert reader.asked > 1
     task.cancel()
     await asyncio.wait({task})
+
+
+async def test_after_a_quiet_hour_the_first_flood_is_held_too_until_nobody_has_answered_for_long() -> None:
+    held, reader, clock = made(0)
+    await looked(held, reader, 1)
+    clock.now += 3600
+    held.released(60)
+    assert held.room() == 40, "nobody had asked during the hour: that is no silence of the broker"
+    held.released(40)
+    assert held.room() == 0
+    clock.now += ahead.BLIND_FOR + 1
+    assert held.room() is None
