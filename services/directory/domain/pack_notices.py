@@ -71,7 +71,7 @@ def _rule(at: Path, rule: Mapping[str, JsonValue], known: Mapping[str, JsonValue
         message = f"{template!r} is not one of the templates: {', '.join(known)}"
         yield Problem(path=(*at, "template"), message=message)
     try:
-        occasion = Occasion(str(rule.get("on")))
+        occasion = Occasion(str(rule.get("event")))
     except ValueError:
         return  # told by the model
     possible = _OF.get(occasion, set()) | (_TICKET if occasion is not Occasion.CHAT_REPLY_MISSED else set())

@@ -65,7 +65,7 @@ def plan(fact: Fact, notices: Notifications, staff: Staff, instant: datetime) ->
     found: dict[UUID, Planned] = {}
     for rule in notices.rules:
         template = notices.templates.get(rule.template)
-        if rule.on is not fact.occasion or template is None or not holds(rule.when, fact):
+        if rule.event is not fact.occasion or template is None or not holds(rule.when, fact):
             continue
         answering = template.submitted == "auto-replied"
         if answering and fact.values.get("automatic"):
@@ -109,7 +109,7 @@ def tenants_asked(facts: Iterable[Fact], notices: Mapping[str, Notifications]) -
     """Tenant and role of every rule that may apply: what `Staff.roles` has to hold."""
     for fact in facts:
         for rule in notices[fact.tenant_id].rules:
-            if rule.on is fact.occasion:
+            if rule.event is fact.occasion:
                 for target in rule.to:
                     if target.startswith("role:"):
                         yield fact.tenant_id, target.removeprefix("role:")

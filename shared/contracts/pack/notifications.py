@@ -85,7 +85,7 @@ class When(Part):
 class Rule(Part):
     """Whom one kind of fact is told, over which ways, in which words."""
 
-    on: Occasion
+    event: Occasion
     when: When = When()
     to: Annotated[tuple[Target, ...], Field(min_length=1, max_length=10)]
     """Somebody reached by two of them is told once; nobody is told what they did themselves, but requesters."""

@@ -17,6 +17,7 @@ from services.directory.tasks import once
 from shared import log
 from shared.auth import Authenticator, FixedCredentials, SecretError, Unauthenticated, api_key_id, unwrap
 from shared.contracts.directory import CredentialChanged, Role
+from shared.contracts.pack import SECTIONS
 from tests.integration.directory.conftest import MASTER, PACK, Directory
 
 pytestmark = pytest.mark.engines
@@ -254,12 +255,7 @@ async def test_seeding_again_changes_nothing_and_shows_no_key(directory: Directo
         third = await seed(tx, check(PACK), now, renew_key=True)
     assert third.administrator_key not in (None, first.administrator_key)
     sections = await directory.rows("SELECT key FROM outbox WHERE topic = 'policy.published'")
-    assert sorted(row["key"] for row in sections) == [
-        b"demo/assignment",
-        b"demo/numbering",
-        b"demo/priorities",
-        b"demo/workflow",
-    ]
+    assert sorted(row["key"].decode() for row in sections) == sorted(f"demo/{one.SECTION}" for one in SECTIONS)
 
 
 async def test_the_first_seeded_tenant_runs_the_installation(directory: Directory) -> None:

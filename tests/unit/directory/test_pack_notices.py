@@ -39,12 +39,12 @@ def test_an_unknown_variable_is_told_with_the_line_of_the_text_and_of_the_templa
         ('"PAGE: {{ page.reason }}"', '"PAGE: {{ page.reason"', "unexpected end of template"),
         ("channels: [app], template: assignment}", "channels: [app], template: asignment}", "not one of the templates"),
         (
-            "{on: sla.warning, to: [assignee]",
-            "{on: sla.warning, when: {author: [agent]}, to: [assignee]",
+            "{event: sla.warning, to: [assignee]",
+            "{event: sla.warning, when: {author: [agent]}, to: [assignee]",
             "says nothing of",
         ),
-        ("{on: sla.warning, to: [assignee]", "{on: sla.warning, to: [person]", "names no 'person'"),
-        ("{on: sla.warning, to: [assignee]", "{on: sla.warned, to: [assignee]", "on"),
+        ("{event: sla.warning, to: [assignee]", "{event: sla.warning, to: [person]", "names no 'person'"),
+        ("{event: sla.warning, to: [assignee]", "{event: sla.warned, to: [assignee]", "event"),
         (
             "to: [assignee], channels: [app], template: sla_warning",
             "to: [everybody], channels: [app], template: sla_warning",
@@ -61,8 +61,8 @@ def test_other_mistakes_are_told(old: str, new: str, said: str) -> None:
 def test_a_template_nobody_uses_is_worth_a_word() -> None:
     found = check(
         PACK.replace(
-            "{on: sla.warning, to: [assignee], channels: [app], template: sla_warning}",
-            "{on: sla.warning, to: [assignee], channels: [app], template: escalation}",
+            "{event: sla.warning, to: [assignee], channels: [app], template: sla_warning}",
+            "{event: sla.warning, to: [assignee], channels: [app], template: escalation}",
             1,
         )
     )

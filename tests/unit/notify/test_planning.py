@@ -48,7 +48,7 @@ def told(planned: list[Planned]) -> set[tuple[UUID, str]]:
     return {(one.recipient_id, one.channel) for one in planned if one.state is State.WAITING}
 
 
-RULE = {"on": "ticket.message_added", "to": ["requester"]}
+RULE = {"event": "ticket.message_added", "to": ["requester"]}
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_who_is_reached_twice_is_told_once() -> None:
 
 
 def test_nobody_is_told_what_they_did_themselves_but_requesters_are() -> None:
-    rule = {**RULE, "on": "ticket.assigned", "to": ["requester", "assignee"]}
+    rule = {**RULE, "event": "ticket.assigned", "to": ["requester", "assignee"]}
     assigned = fact(occasion=Occasion.ASSIGNED, values={})
     assert told(plan(assigned, notices(rule), Staff(), NOON)) == {(MIA, "email"), (ANA, "email")}
     own = fact(occasion=Occasion.ASSIGNED, values={}, actor_id=ANA)
     assert told(plan(own, notices(rule), Staff(), NOON)) == {(MIA, "email")}
     created = fact(occasion=Occasion.TICKET_CREATED, actor_id=MIA)
-    assert told(plan(created, notices({**RULE, "on": "ticket.created"}), Staff(), NOON)) == {(MIA, "email")}
+    assert told(plan(created, notices({**RULE, "event": "ticket.created"}), Staff(), NOON)) == {(MIA, "email")}
 
 
 def test_nobody_is_sent_their_own_words() -> None:
@@ -103,7 +103,7 @@ def test_what_is_told_once_per_ticket_has_one_id_however_often_it_happens() -> N
 
 
 def test_the_same_page_asked_for_by_another_event_is_the_same_delivery() -> None:
-    rule = {**RULE, "on": "page.requested", "to": ["person"]}
+    rule = {**RULE, "event": "page.requested", "to": ["person"]}
     pages = [
         fact(occasion=Occasion.PAGE_REQUESTED, values={}, people={"person": (ANA,)}, page_id=MARA, cause_id=UUID(int=n))
         for n in range(2)
@@ -134,7 +134,7 @@ def test_facts_too_old_are_kept_as_expired(minutes: int, rule: dict[str, Any], s
 
 
 def test_a_pages_own_end_may_come_before_the_packs() -> None:
-    rule = notices({**RULE, "on": "page.requested", "to": ["person"]})
+    rule = notices({**RULE, "event": "page.requested", "to": ["person"]})
     page = {"occasion": Occasion.PAGE_REQUESTED, "values": {}, "people": {"person": (ANA,)}, "page_id": MARA}
     assert plan(fact(**page, expires_at=NOON), rule, Staff(), NOON)[0].state is State.EXPIRED
     late = fact(**page, expires_at=NOON + timedelta(hours=9), at=NOON - timedelta(minutes=61))
@@ -151,7 +151,7 @@ def test_wishes_count_for_everything_but_pages() -> None:
     assert (found[LEO, "email"].state, found[LEO, "email"].reason) == (State.SKIPPED, "not_wanted")
     assert found[LEO, "app"].state is State.WAITING
     page = fact(occasion=Occasion.PAGE_REQUESTED, values={}, people={"person": (LEO,)}, page_id=MARA)
-    paged = notices({**RULE, "on": "page.requested", "to": ["person"]})
+    paged = notices({**RULE, "event": "page.requested", "to": ["person"]})
     assert told(plan(page, paged, staff, NOON)) == {(LEO, "email")}
 
 
