@@ -67,7 +67,7 @@ async def test_each_of_nine_services_killed_at_random_loses_nothing_and_does_not
 async def test_replaying_all_history_into_the_live_database_changes_nothing(desk: Desk) -> None:
     opened = [await desk.open(f"Told twice {number}") for number in range(20)]
     await desk.post(f"/v1/tickets/{opened[0]['id']}/messages", {"text": "More."}, as_="customer")
-    await desk.installation.settled()
+    await desk.quiet()
     before = await ledger.digest(desk)
     facts = {topic: len(await desk.tap.facts(topic)) for topic in ("ticket.created", "ticket.message_added")}
     assert await desk.installation.terminate("tickets") == 0
@@ -75,7 +75,7 @@ async def test_replaying_all_history_into_the_live_database_changes_nothing(desk
     assert handled > 0
     await desk.restart("tickets")
     await eventually(lambda: _caught_up(desk), within=60, every=0.2, what="the group at the end again")
-    await desk.installation.settled()
+    await desk.quiet()
     assert await ledger.digest(desk) == before
     assert {topic: len(await desk.tap.facts(topic)) for topic in facts} == facts, "no new facts"
     await ledger.assert_topic_equals_database(desk)
