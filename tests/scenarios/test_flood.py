@@ -122,13 +122,14 @@ async def test_a_neighbour_of_a_flood_has_no_more_before_it_than_the_window_prom
     behind = [sum(one.accepted <= mine.accepted < one.handled for one in flood) for mine in few]
     assert max(behind) > 3 * window, f"no flood: at most {max(behind)} messages were waiting when the neighbour wrote"
 
-    # On message.received: what had been released before the neighbour's and was not handled yet.
+    # On message.received: what had been released before the neighbour's and was not handled yet. Handled shows here when
+    # the ticket is on its topic, and the group's offset moves on before that: so up to another window may be in between.
     ahead = [sum(one.released <= mine.released < one.handled for one in flood) for mine in few]
-    assert max(ahead) <= window + FEW, f"{ahead} released messages before the neighbour's, the window is {window}"
+    assert max(ahead) <= 2 * window + FEW, f"{ahead} released messages before the neighbour's, the window is {window}"
     # On ticket.created: what was handled between the neighbour's acceptance and its ticket. A window full may be on its
-    # way when it is accepted, another be released in the round that it just missed, and a third overtake it on the other
-    # partitions.
+    # way when it is accepted, another be released in the round that it just missed, a third overtake it on the other partitions,
+    # and a fourth be between the offset and the topic.
     before = [sum(mine.accepted < one.handled <= mine.handled for one in flood) for mine in few]
-    assert max(before) <= 3 * window + FEW, (
+    assert max(before) <= 4 * window + FEW, (
         f"{before} tickets of the flood between acceptance and ticket; {behind} were waiting, the window is {window}"
     )

@@ -10,7 +10,7 @@ from services.search.domain import mapping
 from services.search.store import generations, queue
 from shared.auth import Principal
 from shared.auth.permissions import Permission
-from shared.http import Router, requires
+from shared.http import Router, problems, requires
 from shared.problem import Problem, conflict
 
 Administrator = Annotated[Principal, requires(Permission.TENANT_WRITE)]
@@ -25,7 +25,7 @@ def routes(desk: Desk) -> Router:
         """The indexes, what waits to be written, and what of the caller's tenant the engine refuses."""
         return await _status(desk, principal.tenant_id)
 
-    @router.post("/v1/search/rebuild", status_code=202)
+    @router.post("/v1/search/rebuild", status_code=202, responses=problems(409))
     async def rebuild_index(principal: Administrator) -> Status:
         """Fill a new index behind the alias and swap them when it is full; the old one is searched meanwhile."""
         _operates(desk, principal)

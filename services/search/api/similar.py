@@ -18,7 +18,7 @@ from services.search.domain.document import Source
 from services.search.domain.question import Reader
 from services.search.domain.wording import Gist, gist
 from services.search.store import documents
-from shared.http import CurrentPrincipal, Router
+from shared.http import CurrentPrincipal, Router, problems
 from shared.problem import invalid, not_found
 
 _READ = 4000
@@ -29,7 +29,7 @@ def routes(desk: Desk) -> Router:
     """Path operations on likeness."""
     router = Router(tags=["search"])
 
-    @router.get("/v1/similar", response_model=Similar)
+    @router.get("/v1/similar", response_model=Similar, responses=problems(404))
     async def similar_tickets(
         principal: CurrentPrincipal,
         ticket_id: UUID | None = None,
