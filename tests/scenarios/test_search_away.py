@@ -21,6 +21,8 @@ NOTICED = 10.0
 """Seconds within which `/readyz` of search must name the engine."""
 PATIENCE = 180.0
 """Seconds in which what happened is to be seen."""
+ROUNDS = 30
+"""Of three reports by HTTP and mail: all of them are to fit on one page of results."""
 
 
 @pytest.fixture
