@@ -133,7 +133,7 @@ async def test_pages_follow_each_other_without_gap_or_repetition(running: Desk) 
     # Half of them at one instant, and all of one score.
     tickets = [Ticket("Same words", number=f"INC-2026-{n:06}", at=NOW + timedelta(days=n // 6)) for n in range(1, 12)]
     await running.open(*tickets)
-    for query in ({"q": "same"}, {}, {"sort": "created_at"}, {"sort": "-priority", "q": "words"}):
+    for query in ({"q": "same"}, {}, {"sort": "created_at"}, {"sort": "-created_at"}, {"sort": "-priority", "q": "words"}):
         seen: list[str] = []
         cursor: dict[str, str] = {}
         while True:
@@ -200,3 +200,12 @@ async def test_strangers_are_shown_nothing_and_agents_do_not_operate_the_index(r
     for method, path in (("GET", "status"), ("POST", "rebuild"), ("POST", "replay")):
         answer = await running.client.request(method, f"/v1/search/{path}", headers=agent.headers)
         assert answer.status_code == 403
+
+
+async def test_an_index_with_few_tickets_answers_the_largest_page_in_any_order(running: Desk) -> None:
+    who = await running.known(Role.AGENT)
+    for sort in ("-created_at", "created_at", "-updated_at", "priority", "-priority"):
+        assert (await running.find(who, sort=sort, limit=100))["items"] == []
+    await running.open(Ticket("Only one"))
+    for sort in ("-created_at", "created_at", "-updated_at", "priority", "-priority"):
+        assert len((await running.find(who, sort=sort, limit=100))["items"]) == 1
