@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import ClassVar
 
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.ingest.mail.limits import Limits
+from shared.egress.rules import networks
 from shared.http import HttpSettings
 
 
@@ -53,14 +53,5 @@ class Settings(HttpSettings):
     @field_validator("imap_allowed_networks")
     @classmethod
     def _are_networks(cls, value: str) -> str:
-        for one in _words(value):
-            ipaddress.ip_network(one)
+        networks(value)
         return value
-
-    def imap_networks(self) -> tuple[str, ...]:
-        """The networks, one by one."""
-        return _words(self.imap_allowed_networks)
-
-
-def _words(value: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in value.split(",") if word.strip())

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from shared.egress.rules import Network, Rules, is_public
+
 if TYPE_CHECKING:
     from imapclient import IMAPClient
 
@@ -47,7 +49,7 @@ class Account:
     writable: bool
     """Whether mails are marked or moved after they are stored."""
     ca_file: str = ""
-    allowed_networks: tuple[str, ...] = ()
+    allowed_networks: tuple[Network, ...] = ()
     """Networks that are not public and may be connected to all the same."""
 
 
@@ -176,11 +178,11 @@ def _vet(account: Account) -> None:
         found = socket.getaddrinfo(account.host, account.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise MailboxError("dns", _told(error)) from error
-    allowed = [ipaddress.ip_network(one) for one in account.allowed_networks]
+    rules = Rules(opened=account.allowed_networks)
     for entry in found:
         address = ipaddress.ip_address(str(entry[4][0]).partition("%")[0])
-        own = any(address in network for network in allowed if network.version == address.version)
-        if not own and not address.is_global:
+        own = rules.opens(address)
+        if not own and not is_public(address):
             raise MailboxError("address", "not a public address; name its network in INGEST_IMAP_ALLOWED_NETWORKS")
         if not own and account.tls == "none":
             raise MailboxError("tls", "without encryption only networks of INGEST_IMAP_ALLOWED_NETWORKS are read")

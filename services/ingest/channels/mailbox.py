@@ -30,6 +30,7 @@ from services.ingest.store import mailboxes as store
 from services.ingest.store.mailboxes import Cursor
 from shared.auth import SecretError, mail_token, unwrap, wrap
 from shared.db import Database, Record, Tx, is_connection_failure
+from shared.egress.rules import networks
 
 AT_ONCE = 4
 """Mailboxes read at the same time by one instance."""
@@ -238,7 +239,7 @@ class Mailboxes:
             folder=row["folder"],
             writable=row["after_import"] != "keep",
             ca_file=self._settings.imap_ca_file,
-            allowed_networks=self._settings.imap_networks(),
+            allowed_networks=networks(self._settings.imap_allowed_networks),
         )
 
     async def _call(self, function: Callable[..., T], *arguments: object, **named: object) -> T:
