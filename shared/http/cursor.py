@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
@@ -62,6 +62,23 @@ class Cursor:
         if not isinstance(position, list):
             raise _refused()
         return position
+
+    def cut(
+        self,
+        request: Request,
+        tenant_id: str,
+        found: Sequence[ItemT],
+        limit: int,
+        position: Callable[[ItemT], Sequence[Any]],
+    ) -> tuple[Sequence[ItemT], str | None]:
+        """One page of `found`, which was asked for one item more than the page has, and the cursor of the next one.
+
+        `position` is an item's sort key as JSON values. The cursor is None when nothing follows.
+        """
+        if len(found) <= limit:
+            return found, None
+        page = found[:limit]
+        return page, self.encode(tenant_id, query_of(request), position(page[-1]))
 
     def _sign(self, tenant_id: str, query: str, payload: bytes) -> bytes:
         scope = hashlib.sha256(orjson.dumps([tenant_id, query])).digest()

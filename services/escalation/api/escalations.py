@@ -87,12 +87,10 @@ def _reading(router: Router, desk: Desk) -> None:
             before=before,
             limit=limit + 1,
         )
-        following = None
-        if len(found) > limit:
-            found = found[:limit]
-            position = [found[-1].started_at.isoformat(), str(found[-1].id)]
-            following = desk.cursor.encode(principal.tenant_id, query_of(request), position)
-        body = EscalationPage(items=[EscalationView.of(one) for one in found], next_cursor=following)
+        page, following = desk.cursor.cut(
+            request, principal.tenant_id, found, limit, lambda one: [one.started_at.isoformat(), str(one.id)]
+        )
+        body = EscalationPage(items=[EscalationView.of(one) for one in page], next_cursor=following)
         return Response(to_json(body), headers=page_link(request, following), media_type="application/json")
 
     @router.get("/v1/escalations/{escalation_id}", response_model=EscalationWhole)

@@ -164,19 +164,20 @@ def _quarantine(database: Database, quarantine: Quarantine, cursors: Cursor) -> 
         request: Request, response: Response, principal: Reader, limit: PageLimit = 50, cursor: CursorText = None
     ) -> Page[QuarantineItem]:
         """Messages that nobody has dealt with, the oldest first."""
-        query = query_of(request)
         after = None
         if cursor is not None:
-            instant, last = cursors.decode(cursor, principal.tenant_id, query)
+            instant, last = cursors.decode(cursor, principal.tenant_id, query_of(request))
             after = datetime.fromisoformat(instant), UUID(last)
         rows = await store.open_quarantine(database, principal.tenant_id, after, limit + 1)
-        following = None
-        if len(rows) > limit:
-            end = rows[limit - 1]
-            position = [end["quarantined_at"].isoformat(), str(end["message_id"])]
-            following = cursors.encode(principal.tenant_id, query, position)
+        shown, following = cursors.cut(
+            request,
+            principal.tenant_id,
+            rows,
+            limit,
+            lambda row: [row["quarantined_at"].isoformat(), str(row["message_id"])],
+        )
         response.headers.update(page_link(request, following))
-        return Page(items=[_item(row) for row in rows[:limit]], next_cursor=following)
+        return Page(items=[_item(row) for row in shown], next_cursor=following)
 
     @routes.post("/v1/quarantine/{message_id}/replay", response_model=Accepted, responses=problems(409))
     async def replay(request: Request, message_id: UUID, principal: Reader) -> Accepted:

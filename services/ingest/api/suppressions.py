@@ -57,19 +57,16 @@ def router(database: Database, cursors: Cursor, wake: Callable[[], None]) -> Rou
         request: Request, response: Response, principal: Reader, limit: PageLimit = 50, cursor: CursorText = None
     ) -> Page[SuppressionView]:
         """Everybody who is not written to now, the longest first."""
-        query = query_of(request)
         after = None
         if cursor is not None:
-            instant, last = cursors.decode(cursor, principal.tenant_id, query)
+            instant, last = cursors.decode(cursor, principal.tenant_id, query_of(request))
             after = datetime.fromisoformat(instant), UUID(last)
         rows = await suppressions.page(database, principal.tenant_id, after, limit + 1)
-        following = None
-        if len(rows) > limit:
-            end = rows[limit - 1]
-            position = [end["since"].isoformat(), str(end["person_id"])]
-            following = cursors.encode(principal.tenant_id, query, position)
+        shown, following = cursors.cut(
+            request, principal.tenant_id, rows, limit, lambda row: [row["since"].isoformat(), str(row["person_id"])]
+        )
         response.headers.update(page_link(request, following))
-        return Page(items=[_view(row) for row in rows[:limit]], next_cursor=following)
+        return Page(items=[_view(row) for row in shown], next_cursor=following)
 
     @routes.post("/v1/suppressions", status_code=201, response_model=SuppressionView, response_model_exclude_none=True)
     async def add_suppression(principal: Writer, given: SuppressionIn) -> SuppressionView:

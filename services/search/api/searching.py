@@ -107,11 +107,9 @@ def routes(desk: Desk) -> Router:
         except QuestionError as error:
             raise invalid(["q"], str(error), "query") from error
         answer = await desk.search(reader, body)
-        found = answer["hits"]["hits"]
-        following = None
-        if len(found) > limit:
-            found = found[:limit]
-            following = desk.cursor.encode(principal.tenant_id, query_of(request), found[-1]["sort"])
+        found, following = desk.cursor.cut(
+            request, principal.tenant_id, answer["hits"]["hits"], limit, lambda one: one["sort"]
+        )
         total = answer["hits"]["total"]
         page: dict[str, Any] = {
             "items": [hit(one) for one in found],

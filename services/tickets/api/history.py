@@ -33,11 +33,8 @@ def routes(desk: Desk) -> Router:
         """Who did what, oldest first; with `verify` also every flaw of the chain."""
         found = await visible(desk, principal, ticket, Permission.AUDIT_READ)
         after = int(desk.cursor.decode(cursor, principal.tenant_id, query_of(request))[0]) if cursor else 0
-        page = await audit.chain(desk.database, principal.tenant_id, found.id, after=after, limit=limit + 1)
-        following = None
-        if len(page) > limit:
-            page = page[:limit]
-            following = desk.cursor.encode(principal.tenant_id, query_of(request), [page[-1][0].number])
+        entries = await audit.chain(desk.database, principal.tenant_id, found.id, after=after, limit=limit + 1)
+        page, following = desk.cursor.cut(request, principal.tenant_id, entries, limit, lambda one: [one[0].number])
         body: dict[str, Any] = {"items": [_line(*one) for one in page], "next_cursor": following}
         if verify:
             async with desk.database.begin() as tx:

@@ -67,11 +67,8 @@ def routes(desk: Desk) -> Router:
         found = await listing.page(
             desk.database, scope, filters=filters, sort=order, position=position, limit=limit + 1
         )
-        following = None
-        if len(found) > limit:
-            found = found[:limit]
-            following = desk.cursor.encode(principal.tenant_id, query_of(request), order.position(found[-1]))
-        body: dict[str, Any] = {"items": [view(ticket, principal) for ticket in found], "next_cursor": following}
+        page, following = desk.cursor.cut(request, principal.tenant_id, found, limit, order.position)
+        body: dict[str, Any] = {"items": [view(ticket, principal) for ticket in page], "next_cursor": following}
         return Response(to_json(body), headers=page_link(request, following), media_type="application/json")
 
     return router

@@ -35,7 +35,7 @@ def routes(desk: Desk) -> Router:
         """Messages, oldest first; internal notes only for those who may write them."""
         found = await visible(desk, principal, ticket)
         after = int(desk.cursor.decode(cursor, principal.tenant_id, query_of(request))[0]) if cursor else 0
-        page = await messages.page(
+        rows = await messages.page(
             desk.database,
             principal.tenant_id,
             found.id,
@@ -43,10 +43,7 @@ def routes(desk: Desk) -> Router:
             limit=limit + 1,
             internal=allows(principal, Permission.TICKET_NOTE),
         )
-        following = None
-        if len(page) > limit:
-            page = page[:limit]
-            following = desk.cursor.encode(principal.tenant_id, query_of(request), [page[-1][0]])
+        page, following = desk.cursor.cut(request, principal.tenant_id, rows, limit, lambda one: [one[0]])
         body = {"items": [message_view(*one) for one in page], "next_cursor": following}
         return Response(to_json(body), headers=page_link(request, following), media_type="application/json")
 

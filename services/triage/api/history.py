@@ -105,19 +105,19 @@ def routes(database: Database, cursors: Cursor) -> Router:
         cursor: CursorText = None,
     ) -> Page[CorrectionView]:
         """What people of the caller's tenant set in place of decisions, newest first."""
-        query = query_of(request)
         after = None
         if cursor:
-            at, event_id, field = cursors.decode(cursor, principal.tenant_id, query)
+            at, event_id, field = cursors.decode(cursor, principal.tenant_id, query_of(request))
             after = datetime.fromisoformat(at), UUID(event_id), str(field)
         found = await history.corrections(database, principal.tenant_id, after, limit + 1)
-        following = None
-        if len(found) > limit:
-            found = found[:limit]
-            last = found[-1]
-            position = [last["corrected_at"].isoformat(), str(last["event_id"]), last["field"]]
-            following = cursors.encode(principal.tenant_id, query, position)
+        page, following = cursors.cut(
+            request,
+            principal.tenant_id,
+            found,
+            limit,
+            lambda one: [one["corrected_at"].isoformat(), str(one["event_id"]), one["field"]],
+        )
         response.headers.update(page_link(request, following))
-        return Page(items=[CorrectionView.model_validate(one) for one in found], next_cursor=following)
+        return Page(items=[CorrectionView.model_validate(one) for one in page], next_cursor=following)
 
     return router

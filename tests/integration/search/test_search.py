@@ -133,7 +133,13 @@ async def test_pages_follow_each_other_without_gap_or_repetition(running: Desk) 
     # Half of them at one instant, and all of one score.
     tickets = [Ticket("Same words", number=f"INC-2026-{n:06}", at=NOW + timedelta(days=n // 6)) for n in range(1, 12)]
     await running.open(*tickets)
-    for query in ({"q": "same"}, {}, {"sort": "created_at"}, {"sort": "-created_at"}, {"sort": "-priority", "q": "words"}):
+    for query in (
+        {"q": "same"},
+        {},
+        {"sort": "created_at"},
+        {"sort": "-created_at"},
+        {"sort": "-priority", "q": "words"},
+    ):
         seen: list[str] = []
         cursor: dict[str, str] = {}
         while True:
