@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-
-import aiohttp
-import orjson
-from aiokafka import AIOKafkaConsumer
+from typing import Any
 
 from bench import processor
 from bench.figures import Figure, percentile
 from bench.ground import Ground
+from bench.traffic import Seen, at_pace, following, in_batches, session
 from tests.support.desk import open_desk
 from tests.support.installation import Installation
 from tests.support.tap import Tap
@@ -30,8 +27,7 @@ SATURATED = 20_000
 BATCH = 500
 FIRST_PATH = (("directory",), ("ingest",), ("tickets",), ("console",))
 """The services that a message passes until it is a ticket, one process each."""
-IN_FLIGHT = 4
-"""Requests of a batch each that are under way at once."""
+CREATED = "ticket.created"
 
 
 @dataclass(kw_only=True)
@@ -44,91 +40,24 @@ class Desk:
     key: str
 
 
-@dataclass(kw_only=True)
-class Created:
-    """A reader of ticket.created that notes when each ticket was read."""
-
-    at: dict[str, float] = field(default_factory=dict)
-    _more: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def note(self, values: list[bytes]) -> None:
-        """Remember the tickets of some events."""
-        now = time.perf_counter()
-        for value in values:
-            self.at[orjson.loads(value)["ticket_id"]] = now
-        self._more.set()
-
-    async def all_of(self, tickets: set[str]) -> None:
-        """Return when every one of them has been read."""
-        while not tickets <= self.at.keys():
-            self._more.clear()
-            await self._more.wait()
-
-
 @asynccontextmanager
-async def reading(desk: Desk) -> AsyncIterator[Created]:
+async def reading(desk: Desk) -> AsyncIterator[Seen]:
     """Read ticket.created from now on."""
-    consumer = AIOKafkaConsumer(
-        f"{desk.prefix}ticket.created",
-        bootstrap_servers=desk.kafka_url,
-        auto_offset_reset="latest",
-        fetch_max_wait_ms=100,
-    )
-    await consumer.start()
-    for partition in consumer.assignment():
-        await consumer.position(partition)
-    created = Created()
+    seen = Seen()
 
-    async def follow() -> None:
-        while True:
-            polled = await consumer.getmany(timeout_ms=500)
-            values = [record.value for records in polled.values() for record in records]
-            if values:
-                created.note(values)
+    def note(topic: str, event: dict[str, Any], now: float) -> None:
+        seen.note(topic, [event["ticket_id"]], now)
 
-    following = asyncio.create_task(follow())
-    try:
-        yield created
-    finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
-        await consumer.stop()
-
-
-def message(name: str) -> dict[str, object]:
-    return {
-        "channel": "api",
-        "source_id": name,
-        "sender": {"address": f"{name[-3:]}@bench.example", "name": "A. Requester"},
-        "subject": "The nightly export stopped half way",
-        "text": "It stops after about ten thousand rows, every night since Monday. " * 4,
-    }
+    async with following(desk.kafka_url, desk.prefix, [CREATED], note):
+        yield seen
 
 
 async def latency(desk: Desk, mark: str) -> tuple[list[float], list[float]]:
     """At RATE single requests a second: milliseconds from sending to 202, and from the 202 to the topic."""
-    async with reading(desk) as created, _session(desk) as session:
-        accepted: dict[str, tuple[float, float]] = {}
-
-        async def post(number: int) -> None:
-            sent = time.perf_counter()
-            async with session.post("/v1/messages", json=message(f"{mark}-{number}")) as answer:
-                answer.raise_for_status()
-                ticket = (await answer.json())["ticket_id"]
-            if number >= RATE * WARM_SECONDS:
-                accepted[ticket] = (sent, time.perf_counter())
-
-        began = time.perf_counter()
-        posts = []
-        for number in range(RATE * (WARM_SECONDS + SECONDS)):
-            await asyncio.sleep(max(0.0, began + number / RATE - time.perf_counter()))
-            posts.append(asyncio.create_task(post(number)))
-        await asyncio.gather(*posts)
-        await created.all_of(set(accepted))
-        answers = [(at - sent) * 1000 for sent, at in accepted.values()]
-        # A ticket may be on the topic before the 202 has reached us.
-        topics = [max(0.0, (created.at[ticket] - at) * 1000) for ticket, (_, at) in accepted.items()]
-        return answers, topics
+    async with reading(desk) as seen, session(desk.origin, desk.key) as client:
+        accepted = await at_pace(client, mark, RATE, warm=WARM_SECONDS, seconds=SECONDS)
+        await seen.all_of(CREATED, set(accepted))
+        return [(one.answered - one.sent) * 1000 for one in accepted.values()], seen.after(CREATED, accepted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,21 +72,11 @@ class Saturated:
 
 async def saturated(desk: Desk, mark: str, pids: dict[str, int]) -> Saturated:
     """`SATURATED` messages in batches, IN_FLIGHT requests at once."""
-    async with reading(desk) as created, _session(desk) as session:
-        tickets: set[str] = set()
-        numbers = iter(range(0, SATURATED, BATCH))
+    async with reading(desk) as seen, session(desk.origin, desk.key) as client:
         before = processor.read(pids)
         began = time.perf_counter()
-
-        async def send() -> None:
-            for first in numbers:
-                body = {"messages": [message(f"{mark}-{number}") for number in range(first, first + BATCH)]}
-                async with session.post("/v1/messages", data=orjson.dumps(body)) as answer:
-                    answer.raise_for_status()
-                    tickets.update(result["ticket_id"] for result in (await answer.json())["results"])
-
-        await asyncio.gather(*(send() for _ in range(IN_FLIGHT)))
-        await created.all_of(tickets)
+        tickets = await in_batches(client, mark, SATURATED, BATCH)
+        await seen.all_of(CREATED, tickets)
         seconds = time.perf_counter() - began
         used = processor.read(pids).since(before)
         return Saturated(
@@ -218,13 +137,3 @@ async def _installation(ground: Ground, processes: Sequence[Sequence[str]]) -> A
             yield running, Desk(origin=running.origin, kafka_url=ground.kafka_url, prefix=running.prefix, key=key)
         finally:
             await running.stop()
-
-
-def _session(desk: Desk) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        desk.origin,
-        headers={"Authorization": f"Bearer {desk.key}", "Content-Type": "application/json"},
-        timeout=aiohttp.ClientTimeout(total=60),
-        connector=aiohttp.TCPConnector(limit=64),
-        json_serialize=lambda value: orjson.dumps(value).decode(),
-    )

@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from bench import hops, processor
 from bench.figures import Figure, percentile
 from bench.ground import Ground
-from bench.path import message
+from bench.traffic import Seen, at_pace, following, in_batches, session
 from cli.demo.timelapse import merged
 from cli.seed import DEFAULT_PACK
 from shared.contracts.manifest import TOPICS
@@ -37,7 +37,6 @@ SECONDS = 20
 WARM_SECONDS = 5
 BURST = 6_000
 BATCH = 200
-IN_FLIGHT = 4
 EXISTING = 100_000
 ENDPOINT = "bench"
 STAGES = {
@@ -47,43 +46,29 @@ STAGES = {
     "sla.changed": "armed",
     "sla.breached": "breached",
 }
+FOUND, HANDED_OFF = "found", "handed off"
 PEERS = {"django-helpdesk by its API": 112.8, "django-helpdesk by mail": 83.9, "Request Tracker": 5.0}
 """Tickets per second on a machine of this kind (reference/limits)."""
 
 
 @dataclass(kw_only=True)
-class Seen:
-    """When each ticket was first seen at each stage, on the wall clock: topics, index and sink have no other."""
+class Watched(Seen):
+    """What topics and search told of the tickets."""
 
-    at: dict[str, dict[str, float]] = field(default_factory=lambda: {name: {} for name in (*STAGES.values(), "found")})
     late: list[float] = field(default_factory=list)
     """Seconds from the due instant to each confirmed breach."""
     provisional: int = 0
-    _more: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def note(self, topic: str, event: dict[str, Any], now: float) -> None:
+    def told(self, topic: str, event: dict[str, Any], now: float) -> None:
         """Keep what an event tells."""
         if topic == "sla.changed" and event["change"] != "started":
             return
         if topic == "ticket.assigned" and not event.get("assignee_id"):
             return
-        self.at[STAGES[topic]].setdefault(event["ticket_id"], now)
         if topic == "sla.breached":
             self.provisional += bool(event.get("provisional"))
-            self.late.append(now - _unix(event["breached_at"]))
-        self._more.set()
-
-    def found(self, tickets: list[str], now: float) -> None:
-        """Keep what search answered."""
-        for ticket in tickets:
-            self.at["found"].setdefault(ticket, now)
-        self._more.set()
-
-    async def all_of(self, stage: str, tickets: set[str]) -> None:
-        """Return when every ticket has come to a stage."""
-        while not tickets <= self.at[stage].keys():
-            self._more.clear()
-            await self._more.wait()
+            self.late.append(now - datetime.fromisoformat(event["breached_at"]).timestamp())
+        self.note(STAGES[topic], [event["ticket_id"]], now)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,68 +114,26 @@ async def installed(ground: Ground, processes: Sequence[Sequence[str]] = EACH) -
 
 
 @asynccontextmanager
-async def watching(running: Running) -> AsyncIterator[Seen]:
-    """Read the topics and ask search, from now on."""
-    prefix = running.installation.prefix
-    consumer = AIOKafkaConsumer(
-        *(prefix + name for name in STAGES),
-        bootstrap_servers=running.installation.engines.kafka_url,
-        auto_offset_reset="latest",
-        fetch_max_wait_ms=50,
-    )
-    await consumer.start()
-    for partition in consumer.assignment():
-        await consumer.position(partition)
-    seen = Seen()
-
-    async def follow() -> None:
-        while True:
-            polled = await consumer.getmany(timeout_ms=500)
-            now = time.time()
-            for partition, records in polled.items():
-                for record in records:
-                    seen.note(partition.topic.removeprefix(prefix), orjson.loads(record.value), now)
-
-    following = asyncio.create_task(follow())
-    try:
+async def watching(running: Running) -> AsyncIterator[Watched]:
+    """Read the topics from now on."""
+    seen = Watched()
+    installation = running.installation
+    async with following(installation.engines.kafka_url, installation.prefix, STAGES, seen.told):
         yield seen
-    finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
-        await consumer.stop()
 
 
 async def paced(running: Running, mark: str) -> dict[str, list[float]]:
     """At RATE single requests a second: milliseconds from the 202 to each stage."""
-    async with watching(running) as seen, _session(running) as session:
-        accepted: dict[str, float] = {}
-
-        async def post(number: int) -> None:
-            async with session.post("/v1/messages", json=message(f"{mark}-{number}")) as answer:
-                answer.raise_for_status()
-                ticket = (await answer.json())["ticket_id"]
-            if number >= RATE * WARM_SECONDS:
-                accepted[ticket] = time.time()
-
-        finding = asyncio.create_task(_found(running, seen))
-        began = time.perf_counter()
-        posts = []
-        for number in range(RATE * (WARM_SECONDS + SECONDS)):
-            await asyncio.sleep(max(0.0, began + number / RATE - time.perf_counter()))
-            posts.append(asyncio.create_task(post(number)))
-        await asyncio.gather(*posts)
+    async with watching(running) as seen, _client(running) as client, asyncio.TaskGroup() as group:
+        finding = group.create_task(_found(running, seen))
+        accepted = await at_pace(client, mark, RATE, warm=WARM_SECONDS, seconds=SECONDS)
         tickets = set(accepted)
         async with asyncio.timeout(90):
-            for stage in seen.at:
+            for stage in (*STAGES.values(), FOUND):
                 await seen.all_of(stage, tickets)
         finding.cancel()
-        calls = await _calls(running, tickets)
-        told = {
-            stage: [max(0.0, (at[ticket] - accepted[ticket]) * 1000) for ticket in tickets]
-            for stage, at in seen.at.items()
-            if stage != "breached"
-        }
-        told["handed off"] = [max(0.0, (calls[ticket] - accepted[ticket]) * 1000) for ticket in tickets]
+        seen.at[HANDED_OFF] = await _calls(running, tickets)
+        told = {stage: seen.after(stage, accepted) for stage in seen.at if stage != "breached"}
         told["late"] = [late * 1000 for late in seen.late]
         told["provisional"] = [float(seen.provisional)]
         return told
@@ -211,21 +154,11 @@ class Burst:
 async def burst(running: Running, mark: str, count: int = BURST) -> Burst:
     """`count` messages in batches, IN_FLIGHT requests at once."""
     before_events = await _events(running)
-    async with watching(running) as seen, _session(running) as session:
-        tickets: set[str] = set()
-        numbers = iter(range(0, count, BATCH))
+    async with watching(running) as seen, _client(running) as client:
         indexed = await _indexed(running)
         before = processor.read(running.pids)
         began = time.perf_counter()
-
-        async def send() -> None:
-            for first in numbers:
-                body = {"messages": [message(f"{mark}-{number}") for number in range(first, first + BATCH)]}
-                async with session.post("/v1/messages", data=orjson.dumps(body)) as answer:
-                    answer.raise_for_status()
-                    tickets.update(result["ticket_id"] for result in (await answer.json())["results"])
-
-        await asyncio.gather(*(send() for _ in range(IN_FLIGHT)))
+        tickets = await in_batches(client, mark, count, BATCH)
         async with asyncio.timeout(300):
             for stage in ("created", "decided", "assigned", "armed"):
                 await seen.all_of(stage, tickets)
@@ -246,7 +179,7 @@ async def measure(ground: Ground, say: Callable[[str], None], *, runs: int = 3) 
     bursts: list[Burst] = []
     async with installed(ground) as running:
         told = await paced(running, secrets.token_hex(3))
-        for stage in ("created", "decided", "armed", "found", "handed off"):
+        for stage in ("created", "decided", "armed", FOUND, HANDED_OFF):
             say(f"{RATE}/s, {stage}: p50 {percentile(told[stage], 50):.0f}, p99 {percentile(told[stage], 99):.0f} ms")
         for number in range(runs):
             bare.append(await hops.measure(ground, say))
@@ -258,7 +191,7 @@ async def measure(ground: Ground, say: Callable[[str], None], *, runs: int = 3) 
         await burst(running, secrets.token_hex(3), BURST // 2)
         (together,) = (processor.resident_megabytes(pid) for pid in running.pids.values())
     rate = median(run.rate for run in bursts)
-    targets = {"created": 100, "decided": 250, "armed": 350, "found": 1800, "handed off": 1000}
+    targets = {"created": 100, "decided": 250, "armed": 350, FOUND: 1800, HANDED_OFF: 1000}
     figures = [
         Figure(name=f"accepted to {stage} at {RATE}/s, p99", value=percentile(told[stage], 99), unit="ms", target=most)
         for stage, most in targets.items()
@@ -319,7 +252,7 @@ async def _found(running: Running, seen: Seen) -> None:
     while True:
         page = await running.desk.get("/v1/search", as_="admin", params={"sort": "-created_at", "limit": 100})
         now = time.time()
-        seen.found([item["ticket_id"] for item in page["items"]], now)
+        seen.note(FOUND, [item["ticket_id"] for item in page["items"]], now)
         await asyncio.sleep(0.1)
 
 
@@ -375,16 +308,5 @@ async def _duplicates(running: Running) -> tuple[float, float, float]:
     return values["full"], values["fingerprint"], values["lag"]
 
 
-def _unix(instant: str) -> float:
-
-    return datetime.fromisoformat(instant).timestamp()
-
-
-def _session(running: Running) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        running.installation.origin,
-        headers={"Authorization": f"Bearer {running.desk.keys['service']}", "Content-Type": "application/json"},
-        timeout=aiohttp.ClientTimeout(total=60),
-        connector=aiohttp.TCPConnector(limit=64),
-        json_serialize=lambda value: orjson.dumps(value).decode(),
-    )
+def _client(running: Running) -> aiohttp.ClientSession:
+    return session(running.installation.origin, running.desk.keys["service"])
