@@ -16,7 +16,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError, for_code
 
 from shared.explain import explain
 from shared.settings import ServiceSettings
@@ -29,6 +29,8 @@ MAX_BATCH_BYTES = 512 * 1024
 """A record batch stays below the broker's default limit of 1 MiB."""
 DEAD_LETTER_BYTES = 2 * 1024 * 1024
 """`max.message.bytes` of dead-letter topics: what was too large for its own topic must fit."""
+LISTED_SECONDS = 30.0
+"""How long the broker may take to list topics that its controller has made."""
 
 NOTHING = TopicPartition("deskwire.nothing", 0)
 """A partition nobody has: polling it alone keeps a consumer in its group and touches no fetched record."""
@@ -194,7 +196,8 @@ async def ensure_topics(
 ) -> list[str]:
     """Create the topics (broker's names, with their settings) that do not exist; the names created.
 
-    Raises KafkaError when the broker refuses or is away.
+    Returns once the broker lists them: it hears of them from its controller a moment after that has agreed.
+    Raises KafkaError when the broker refuses, is away, or does not list them in time.
     """
     admin = AIOKafkaAdminClient(**_connection(settings, "admin"))
     try:
@@ -211,9 +214,19 @@ async def ensure_topics(
             error = for_code(code)
             if code and error is not TopicAlreadyExistsError:
                 raise error(f"topic {name}")
+        await _listed(admin, set(missing))
         return missing
     finally:
         await admin.close()
+
+
+async def _listed(admin: AIOKafkaAdminClient, names: set[str]) -> None:
+    try:
+        async with asyncio.timeout(LISTED_SECONDS):
+            while not names <= set(await admin.list_topics()):  # noqa: ASYNC110 - a broker tells nobody
+                await asyncio.sleep(0.05)
+    except TimeoutError as error:
+        raise KafkaTimeoutError(f"topics were made and are not listed after {LISTED_SECONDS:.0f} s") from error
 
 
 _M = 0x5BD1E995

@@ -14,6 +14,9 @@ from shared.db import Database, Record, Tx
 
 LEASE = timedelta(minutes=3)
 """How long an instance has a mailbox; renewed with every batch that it stores."""
+LEEWAY = timedelta(minutes=5)
+"""How far a server's clock may be behind ours before a new mail counts as an old one. Its times are whole seconds
+(RFC 9051, INTERNALDATE), so that even an exact clock seems behind."""
 
 SETTINGS = (
     "active",
@@ -46,7 +49,7 @@ class Cursor:
 
     def skips(self, uid: int, received_at: datetime) -> bool:
         """Whether a mail is left alone."""
-        return uid <= self.anew_to and self.not_before is not None and received_at < self.not_before
+        return uid <= self.anew_to and self.not_before is not None and received_at < self.not_before - LEEWAY
 
 
 class LeaseLostError(Exception):

@@ -134,7 +134,7 @@ class Handing:
                 ticket_id=delivery.ticket_id,
                 external_id=delivery.external_id,
                 tenant_id=delivery.tenant_id,
-                received=False,
+                recipient_id=delivery.recipient_id,
                 at=tx.instant,
             )
             await threads.add(tx, [sent])

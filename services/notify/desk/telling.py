@@ -253,7 +253,7 @@ def _mail_in(received: Received[Event]) -> Entry | None:
         ticket_id=event.ticket_id,
         external_id=message.external_id,
         tenant_id=event.tenant_id,
-        received=True,
+        recipient_id=None,
         at=message.created_at,
     )
 

@@ -168,7 +168,7 @@ class Writing:
         origin = self._origin(tenant)
         author = parts.get("author")
         identity = delivery.external_id or letter.message_id(delivery.id, origin.domain)
-        thread = await threads.of_ticket(self._database, delivery.tenant_id, delivery.ticket_id)
+        thread = await threads.known_to(self._database, delivery.tenant_id, delivery.recipient_id, delivery.ticket_id)
         try:
             return Mail(
                 # RFC 3834 §3.3: nobody's machine is to answer, or bounce, what a machine answered.

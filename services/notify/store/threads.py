@@ -20,8 +20,8 @@ class Entry:
     ticket_id: UUID
     tenant_id: str
     external_id: str
-    received: bool
-    """By us; else it is one that we sent."""
+    recipient_id: UUID | None
+    """Whom we sent it to; None: we received it."""
     at: datetime
 
 
@@ -32,26 +32,33 @@ async def add(tx: Tx, entries: Sequence[Entry]) -> None:
         return
     rows = [one for _, one in found]
     await tx.execute(
-        "INSERT INTO thread_entry (ticket_id, external_id, tenant_id, received, at)"
-        " SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::boolean[], $5::timestamptz[])"
-        " ON CONFLICT DO NOTHING",
+        "INSERT INTO thread_entry (ticket_id, external_id, tenant_id, received, recipient_id, at)"
+        " SELECT n.ticket_id, n.external_id, n.tenant_id, n.recipient_id IS NULL, n.recipient_id, n.at"
+        " FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::timestamptz[])"
+        " AS n (ticket_id, external_id, tenant_id, recipient_id, at) ON CONFLICT DO NOTHING",
         [one.ticket_id for one in rows],
         [one.external_id for one in rows],
         [one.tenant_id for one in rows],
-        [one.received for one in rows],
+        [one.recipient_id for one in rows],
         [one.at for one in rows],
     )
 
 
-async def of_ticket(database: Database, tenant_id: str, ticket_id: UUID, limit: int = 20) -> list[Entry]:
-    """The first mail of a ticket and its newest ones, oldest first."""
+async def known_to(
+    database: Database, tenant_id: str, recipient_id: UUID, ticket_id: UUID, limit: int = 20
+) -> list[Entry]:
+    """The mails of a ticket that its requester wrote or this recipient got: the first and the newest, oldest first.
+
+    A mail that refers to one its reader never got hangs in the air in their mail program.
+    """
     rows = await database.fetch(
-        "(SELECT ticket_id, tenant_id, external_id, received, at FROM thread_entry"
-        " WHERE ticket_id = $1 AND tenant_id = $2 ORDER BY at LIMIT 1)"
-        " UNION (SELECT ticket_id, tenant_id, external_id, received, at FROM thread_entry"
-        " WHERE ticket_id = $1 AND tenant_id = $2 ORDER BY at DESC LIMIT $3) ORDER BY at, external_id",
-        ticket_id,
+        "WITH known AS (SELECT ticket_id, tenant_id, external_id, recipient_id, at FROM thread_entry"
+        " WHERE tenant_id = $1 AND ticket_id = $2 AND (received OR recipient_id = $3))"
+        " (SELECT * FROM known ORDER BY at LIMIT 1) UNION (SELECT * FROM known ORDER BY at DESC LIMIT $4)"
+        " ORDER BY at, external_id",
         tenant_id,
+        ticket_id,
+        recipient_id,
         limit,
     )
     return [Entry(**dict(row)) for row in rows]
