@@ -88,7 +88,8 @@ def due_instant(one: Escalation, now: datetime) -> datetime:
 def raise_(one: Escalation, trigger: EscalationTrigger, cause: str, moment: Moment) -> bool:
     """Let another cause move a running escalation on instead of starting a second one; whether it did.
 
-    The level never falls and the step never goes back.
+    The level never falls and the step never goes back. Where the path's own time has come further than the trigger's
+    step (the service was away), the path's step is entered: nobody below it gets a turn that is over.
     """
     if not one.running:
         return False
@@ -100,7 +101,12 @@ def raise_(one: Escalation, trigger: EscalationTrigger, cause: str, moment: Mome
         return False
     one.note(moment.now, "raised", cause=cause)
     if target is not None and moved:
-        one.base_at = moment.now - one.begins(target)
+        due = due_step(one, moment.now)
+        if due > target:
+            keep_time(one, due, moment.now, skipped=True)
+            target = due
+        else:
+            one.base_at = moment.now - one.begins(target)
         enter(one, target, moment, "raised", tag=trigger.tag)
     else:
         tell_step(one, moment, people_of(one), "raised", tag=trigger.tag)

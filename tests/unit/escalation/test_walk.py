@@ -179,6 +179,15 @@ def test_a_breach_raises_level_and_step_and_pages_nobody_twice() -> None:
     assert not walk.raise_(one, trigger, "sla.breached", moment(19))
 
 
+def test_a_breach_heard_after_an_absence_goes_to_whose_turn_it_is_by_then() -> None:
+    one = started()
+    told(one)
+    trigger = EscalationTrigger(level=2, cause=Cause.SLA_BREACHED, step="team_lead")
+    assert walk.raise_(one, trigger, "sla.breached", moment(70))
+    assert (one.level, told(one)) == (2, ["PageRequested", "Stepped 4 director"])
+    assert one.next_at == START + timedelta(minutes=70 + 60), "the director has the whole of that turn"
+
+
 def test_a_higher_level_alone_tells_the_step_again_and_asks_nobody_again() -> None:
     one = started()
     told(one)
