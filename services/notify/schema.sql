@@ -148,6 +148,7 @@ CREATE TABLE thread_entry (
     tenant_id text NOT NULL,
     received boolean NOT NULL,
     at timestamp with time zone NOT NULL,
+    recipient_id uuid,
     CONSTRAINT thread_entry_pkey PRIMARY KEY (ticket_id, external_id)
 );
 CREATE INDEX thread_entry_at ON thread_entry USING btree (at);

@@ -130,8 +130,8 @@ async def test_a_key_that_waits_is_listed_with_what_is_missing_and_can_be_given_
     await publish(installation, fact["value"], fact["key"], fact["headers"])
     key = message.key
 
-    async def waits() -> str:
-        lines = (await installation.cli("parked", "list", "tickets")).splitlines()
+    async def waits(service: str = "tickets") -> str:
+        lines = (await installation.cli("parked", "list", service)).splitlines()
         return next((line for line in lines if key in line), "")
 
     line = await eventually(waits, within=30, every=0.2, what="the waiting key")
@@ -139,5 +139,9 @@ async def test_a_key_that_waits_is_listed_with_what_is_missing_and_can_be_given_
     assert "Before its tenant" in await installation.cli("parked", "show", "tickets", key)
     await installation.cli("parked", "release", "tickets", key)
     assert await eventually(waits, within=30, every=0.2, what="still nothing there"), "releasing brings no policy"
-    await installation.cli("parked", "discard", "tickets", key)
-    assert await waits() == ""
+    assert f"tenant {message.tenant_id}" in await eventually(
+        lambda: waits("directory"), within=30, every=0.2, what="the key, waiting in directory too"
+    )
+    for service in ("tickets", "directory"):
+        await installation.cli("parked", "discard", service, key)
+        assert await waits(service) == ""

@@ -58,6 +58,8 @@ class Installation:
         self.running: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
         self.sink: subprocess.Popen[bytes] | None = None
         self.client = httpx2.AsyncClient(timeout=40.0, trust_env=False)
+        self._connections: dict[str, asyncpg.Connection] = {}
+        self._looks: dict[str, asyncio.Lock] = {}
 
     # -- addresses ----------------------------------------------------------------------------------------------
 
@@ -205,6 +207,8 @@ class Installation:
         # After the last process, which would make its index anew.
         await self.client.delete(f"{self.engines.opensearch_url}/{self.index_prefix}tickets-*")
         await self.client.aclose()
+        for connection in self._connections.values():
+            await connection.close()
         await delete_topics(self.engines.kafka_url, self.prefix)
         admin = await asyncpg.connect(self.engines.database_url)
         try:
@@ -239,11 +243,11 @@ class Installation:
 
     async def rows(self, service: str, sql: str, *args: object) -> list[asyncpg.Record]:
         """What the administrator sees in a service's database."""
-        connection = await asyncpg.connect(self.admin_url(service), timeout=10)
-        try:
+        async with self._looks.setdefault(service, asyncio.Lock()):
+            connection = self._connections.get(service)
+            if connection is None or connection.is_closed():
+                connection = self._connections[service] = await asyncpg.connect(self.admin_url(service), timeout=10)
             return await connection.fetch(sql, *args)
-        finally:
-            await connection.close()
 
     async def settled(self, within: float = 60.0) -> None:
         """Wait until every outbox is empty and `tickets` has handled every message that `ingest` published."""

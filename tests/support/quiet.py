@@ -5,8 +5,9 @@ What happens next then happens by the clock or by somebody's act, so "nobody was
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -24,7 +25,8 @@ _DUE = {
     # Sweeps arm themselves again for ever (key `all`); what they look for is asked for below.
     "timer": f"key <> 'all' AND run_at <= desk_now() + interval '{SOON} s'",
     "task": f"parked_at IS NULL AND (lease_token IS NOT NULL OR due_at <= desk_now() + interval '{SOON} s')",
-    "waiting": "due_at <= desk_now()",
+    # Tried again by real time, whatever the test clock says.
+    "waiting": f"due_at <= now() + interval '{SOON} s'",
 }
 """In every service's database: table → which of its rows are due."""
 _COUNT = "(SELECT count(*) FROM {table} WHERE {which}) AS {table}"
@@ -42,16 +44,38 @@ _OWN_DUE = {
 
 async def wait_until_quiet(installation: Installation, services: tuple[str, ...], *, within: float) -> None:
     """Wait until two looks see the same outboxes, all of them empty, and between them no reader behind, nothing due."""
+    async with broker(installation) as asked:
 
-    async def quiet() -> bool:
-        before = await _published(installation, services)
-        await _assert_readers_at_the_end(installation, services)
-        for service in services:
-            await _assert_nothing_due(installation, service)
-        assert await _published(installation, services) == before, "more was published meanwhile"
-        return True
+        async def quiet() -> bool:
+            before = await _published(installation, services)
+            await _assert_readers_at_the_end(installation, services, asked)
+            for service in services:
+                await _assert_nothing_due(installation, service)
+            assert await _published(installation, services) == before, "more was published meanwhile"
+            return True
 
-    await eventually(quiet, within=within, every=0.2, what="a quiet installation")
+        await eventually(quiet, within=within, every=0.2, what="a quiet installation")
+
+
+@dataclass(frozen=True)
+class Broker:
+    """Clients that ask Kafka how far it is."""
+
+    admin: AIOKafkaAdminClient
+    consumer: AIOKafkaConsumer
+
+
+@asynccontextmanager
+async def broker(installation: Installation) -> AsyncIterator[Broker]:
+    """Clients for some looks: making them costs more than a look."""
+    async with AsyncExitStack() as stack:
+        admin = AIOKafkaAdminClient(bootstrap_servers=installation.engines.kafka_url)
+        await admin.start()
+        stack.push_async_callback(admin.close)
+        consumer = AIOKafkaConsumer(bootstrap_servers=installation.engines.kafka_url, group_id=None)
+        await consumer.start()
+        stack.push_async_callback(consumer.stop)
+        yield Broker(admin, consumer)
 
 
 async def _published(installation: Installation, services: tuple[str, ...]) -> dict[str, int]:
@@ -76,7 +100,7 @@ async def _assert_nothing_due(installation: Installation, service: str) -> None:
     assert not left, f"{service} has work due: {left}"
 
 
-async def _assert_readers_at_the_end(installation: Installation, services: tuple[str, ...]) -> None:
+async def _assert_readers_at_the_end(installation: Installation, services: tuple[str, ...], asked: Broker) -> None:
     """Every group has handled, and every replica stored, what stood on its topics when we asked."""
     read = {
         service: [topic for topic in TOPICS if service in topic.consumers]
@@ -85,9 +109,9 @@ async def _assert_readers_at_the_end(installation: Installation, services: tuple
     }
     names = {topic.name: topic.partitions for topics in read.values() for topic in topics}
     places = [TopicPartition(installation.prefix + name, n) for name, count in names.items() for n in range(count)]
-    ends = await ends_of(installation, places)
+    ends = await asked.consumer.end_offsets(places)
     for service, topics in read.items():
-        done = await handled(installation, service)
+        done = await handled(installation, service, asked)
         for topic in topics:
             for number in range(topic.partitions):
                 place = TopicPartition(installation.prefix + topic.name, number)
@@ -95,28 +119,12 @@ async def _assert_readers_at_the_end(installation: Installation, services: tuple
                 assert behind <= 0, f"{service} is {behind} records behind on {topic.name}/{number}"
 
 
-async def handled(installation: Installation, service: str) -> dict[TopicPartition, int]:
+async def handled(installation: Installation, service: str, asked: Broker) -> dict[TopicPartition, int]:
     """Up to which offset a service has committed its work, or stored it in its replica."""
     rows = await installation.rows(service, "SELECT topic, partition, next_offset FROM replica_offset")
     done = {TopicPartition(_wire(installation, row["topic"]), row["partition"]): row["next_offset"] for row in rows}
-    admin = AIOKafkaAdminClient(bootstrap_servers=installation.engines.kafka_url)
-    await admin.start()
-    try:
-        committed = await admin.list_consumer_group_offsets(installation.prefix + service)
-    finally:
-        await admin.close()
+    committed = await asked.admin.list_consumer_group_offsets(installation.prefix + service)
     return done | {place: at.offset for place, at in committed.items() if at.offset >= 0}
-
-
-async def ends_of(installation: Installation, places: list[TopicPartition]) -> Mapping[TopicPartition, int]:
-    """Where partitions end now."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=installation.engines.kafka_url, group_id=None)
-    await consumer.start()
-    try:
-        ends: Mapping[TopicPartition, int] = await consumer.end_offsets(places)
-    finally:
-        await asyncio.shield(consumer.stop())
-    return ends
 
 
 def _wire(installation: Installation, topic: str) -> str:

@@ -140,7 +140,9 @@ async def test_a_body_that_never_ends_takes_nothing_from_the_status(at: Sink) ->
         await reader.read(1000)
         writer.write(b"HTTP/1.1 200 OK\r\n\r\nbegun")
         await writer.drain()
-        await asyncio.sleep(5)
+        # Until the caller has had enough.
+        await reader.read()
+        writer.close()
 
     server = await asyncio.start_server(drip, "127.0.0.1", 0)
     async with server, sender(OPEN, seconds=0.3) as ours:
