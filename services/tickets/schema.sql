@@ -202,3 +202,9 @@ CREATE TABLE transfer (
 );
 CREATE INDEX transfer_ticket ON transfer USING btree (ticket_id, asked_at, id);
 CREATE INDEX transfer_to ON transfer USING btree (tenant_id, to_id, asked_at, id) WHERE (state = 'requested'::text);
+
+CREATE TABLE untold (
+    ticket_id uuid NOT NULL,
+    since timestamp with time zone NOT NULL,
+    CONSTRAINT untold_pkey PRIMARY KEY (ticket_id)
+);

@@ -12,7 +12,7 @@ from uuid import UUID
 from services.tickets.desk import assigning
 from services.tickets.desk.intake import PARENT
 from services.tickets.desk.known import Known
-from services.tickets.desk.saving import FILL, fill_timer, save
+from services.tickets.desk.saving import FILL, TELL, fill_timer, save, tell_timer, tell_untold
 from services.tickets.domain import assignment, audit, transfer, workflow
 from services.tickets.domain.assignment import DESK, UNTOUCHED_TIMER
 from services.tickets.domain.policy import Pack
@@ -30,6 +30,7 @@ SWEEP = "sweep"
 """Kind of the one timer that arms itself again: what is lost between two transactions is found here."""
 _SWEEP_KEY = "all"
 _SWEEP_LIMIT = 500
+_TELL_LIMIT = 1000
 
 
 class Fired:
@@ -48,6 +49,7 @@ class Fired:
             UNTOUCHED_TIMER: self.on_untouched,
             TRANSITION_TIMER: self.on_transition,
             TRANSFER_TIMER: self.on_transfer,
+            TELL: self.on_tell,
             SWEEP: self.on_sweep,
         }
 
@@ -72,6 +74,13 @@ class Fired:
         for tenant in sorted(packs):
             works += await assigning.fill(tx, tenant, sorted(queues[tenant]), packs[tenant], self._draw)
         return await _saved(tx, works)
+
+    async def on_tell(self, tx: Tx, due: Sequence[Timer]) -> Sequence[Emit]:
+        """Publish the states of tickets of which others have said something."""
+        emits, more = await tell_untold(tx, _TELL_LIMIT)
+        if more:
+            await timers.arm(tx, [tell_timer(due[-1].due_at)])
+        return emits
 
     async def on_untouched(self, tx: Tx, due: Sequence[Timer]) -> Sequence[Emit]:
         """Take tickets from owners who did nothing with them (seed 000 §5.2); nobody else has room: they keep them."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from services.tickets.domain import snapshot
 from services.tickets.domain.work import Work
-from services.tickets.store import audit, messages, tickets, transfers
+from services.tickets.store import audit, messages, tickets, transfers, untold
 from shared import timers
 from shared.contracts.ticket import TicketState
 from shared.db import Tx
@@ -17,6 +18,8 @@ from shared.envelope import Emit, Received
 Cause = Received[Any] | None
 FILL = "fill"
 """Kind of the timer that gives out a queue's backlog; its payload names the queue."""
+TELL = "tell"
+"""Kind of the timer that publishes what others have said of tickets."""
 
 
 async def save(
@@ -24,16 +27,15 @@ async def save(
 ) -> list[Emit]:
     """Store every changed ticket and answer one `ticket.state` for each; `emit` names its cause.
 
-    The tickets are locked already. Call it once per transaction, when everything about them is decided.
+    Of a ticket of which others only said something the state follows within a second, with whatever else they say
+    until then (ADR 0020). The tickets are locked already. Call it once per transaction, when everything about them is
+    decided.
     """
     changed = [work for work in works if work.changed]
-    told = [work for work in changed if work.told]
+    told = [work for work in changed if work.told and not work.only_said]
     new = [work for work in changed if work.stored is None]
     old = [work for work in changed if work.stored is not None]
-    older = await messages.newest_references(
-        tx, [w.ticket.id for w in told if w.stored is not None], snapshot.MAX_REFERENCES
-    )
-    states = {work.ticket.id: snapshot.publish(work, older.get(work.ticket.id, ())) for work in told}
+    states = await _states(tx, told)
     await tickets.insert(tx, new)
     await tickets.update(tx, [work for work in old if work.whole])
     await tickets.update_derived(tx, [work for work in old if not work.whole])
@@ -43,8 +45,27 @@ async def save(
     await messages.insert(tx, changed)
     await transfers.save(tx, [(work, *one) for work in changed for one in work.transfers])
     await audit.insert(tx, changed)
+    await untold.clear(tx, [work.ticket.id for work in told if work.stored is not None])
+    await untold.mark(tx, [work.ticket.id for work in old if work.only_said])
     await _timers(tx, changed)
     return [emit(work, states[work.ticket.id]) for work in told]
+
+
+async def tell_untold(tx: Tx, limit: int) -> tuple[list[Emit], bool]:
+    """Publish tickets of which others have said something; whether there may be more of them."""
+    marked = await untold.longest(tx, limit)
+    works = [Work.on(ticket) for ticket in (await tickets.lock(tx, marked)).values()]
+    states = await _states(tx, works)
+    await tickets.update_derived(tx, works)
+    await untold.clear(tx, marked)
+    return [Emit(state) for state in states.values()], len(marked) == limit
+
+
+async def _states(tx: Tx, works: Sequence[Work]) -> dict[UUID, TicketState]:
+    """The next revision of each ticket, as it is published."""
+    known = [work.ticket.id for work in works if work.stored is not None]
+    older = await messages.newest_references(tx, known, snapshot.MAX_REFERENCES)
+    return {work.ticket.id: snapshot.publish(work, older.get(work.ticket.id, ())) for work in works}
 
 
 async def _timers(tx: Tx, works: Sequence[Work]) -> None:
@@ -74,6 +95,8 @@ async def _timers(tx: Tx, works: Sequence[Work]) -> None:
         if work.stored is None and work.ticket.held_until is not None
     }
     armed += [_held_timer(*one) for one in sorted(held)]
+    if any(work.only_said for work in works):
+        armed.append(tell_timer(_whole_second(tx.instant)))
     if armed:
         await timers.arm(tx, armed)
     cancelled: dict[str, list[str]] = {}
@@ -89,6 +112,11 @@ def fill_timer(tx: Tx, tenant_id: str, queue: str) -> timers.Timer:
     return timers.Timer(
         kind=FILL, key=f"{tenant_id}/{queue}", tenant_id=tenant_id, due_at=tx.instant, payload={"queue": queue}
     )
+
+
+def tell_timer(second: datetime) -> timers.Timer:
+    """Have what others say of tickets published; one look for everything said within that second."""
+    return timers.Timer(kind=TELL, key=str(int(second.timestamp())), tenant_id="", due_at=second)
 
 
 def _held_timer(tenant_id: str, queue: str, second: datetime) -> timers.Timer:

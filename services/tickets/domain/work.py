@@ -80,6 +80,11 @@ class Work:
         return self.ticket is not self.stored
 
     @property
+    def only_said(self) -> bool:
+        """Whether all that others may see of this change is what somebody else said of the ticket."""
+        return self.stored is not None and self.told and not self.whole
+
+    @property
     def frees_an_agent(self) -> bool:
         """Whether somebody's load falls with this change."""
         before = self.stored

@@ -222,6 +222,12 @@ class Service:
         states = [one for one in await self.published("ticket.state") if one["ticket_id"] == str(ticket)]
         return TicketState.model_validate(max(states, key=lambda one: one["revision"]))
 
+    async def retold(self, ticket: UUID) -> TicketState:
+        """The newest state once what others have said of tickets is published."""
+        await self.forward(timedelta(seconds=1))
+        await self.fire()
+        return await self.state(ticket)
+
     async def fire(self) -> None:
         """Fire what is due, and what that makes due."""
         for _ in range(5):

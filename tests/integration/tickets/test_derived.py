@@ -16,11 +16,12 @@ from shared.contracts.escalation import (
     EscalationStarted,
     EscalationStepped,
 )
+from shared.contracts.message import MessageReceived
 from shared.contracts.notification import NotificationFailed
 from shared.contracts.sla import SlaBreached, SlaChanged, SlaEvent, SlaMet, SlaWarning
 from shared.contracts.ticket import TicketSummary
 from shared.envelope import NotYet
-from tests.integration.tickets.conftest import Service, message, ticket_id
+from tests.integration.tickets.conftest import Service, message, reply, ticket_id
 
 pytestmark = pytest.mark.engines
 
@@ -31,8 +32,9 @@ DUE = NOON + timedelta(hours=1)
 class Told:
     """One ticket, and how others speak of it."""
 
-    def __init__(self, service: Service, ticket: UUID, summary: TicketSummary) -> None:
+    def __init__(self, service: Service, first: MessageReceived, ticket: UUID, summary: TicketSummary) -> None:
         self.service = service
+        self.first = first
         self.id = ticket
         self.summary = summary
         self.escalation_id = uuid4()
@@ -44,7 +46,7 @@ class Told:
         first = message()
         await service.handle(first)
         state = await service.state(ticket_id(first))
-        return cls(service, state.ticket_id, state.ticket)
+        return cls(service, first, state.ticket_id, state.ticket)
 
     def sla(self, kind: type[SlaEvent], **more: Any) -> SlaEvent:
         values = {"clock": "resolution", "cycle": 1, "target_minutes": 60, "calendar": "always", "policy_version": 1}
@@ -56,7 +58,7 @@ class Told:
         return kind.model_validate({**base, "escalation_id": self.escalation_id, **more})
 
     async def derived(self) -> dict[str, Any]:
-        return dict((await self.service.state(self.id)).derived)
+        return dict((await self.service.retold(self.id)).derived)
 
     async def status(self) -> str:
         status: str = await self.service.one("SELECT status FROM ticket")
@@ -67,7 +69,7 @@ async def test_a_clocks_news_is_shown_and_raises_no_version(service: Service) ->
     told = await Told.of(service)
     before = await service.state(told.id)
     await service.hear(told.sla(SlaChanged, change="started", state="running", reason="opened"), at=NOON)
-    state = await service.state(told.id)
+    state = await service.retold(told.id)
     assert (state.version, state.revision) == (before.version, before.revision + 1)
     assert state.ticket.updated_at == before.ticket.updated_at
     assert state.derived["sla"] == {
@@ -84,10 +86,31 @@ async def test_what_changes_nothing_is_not_published(service: Service) -> None:
     told = await Told.of(service)
     started = told.sla(SlaChanged, change="started", state="running", reason="opened")
     await service.hear(started, at=NOON)
-    count = len(await service.published("ticket.state"))
+    before = await service.retold(told.id)
     assert await service.hear(started, at=NOON + timedelta(seconds=1)) == []
     assert await service.hear(started, at=NOON - timedelta(seconds=1)) == []
-    assert len(await service.published("ticket.state")) == count
+    assert await service.retold(told.id) == before
+
+
+async def test_whatever_is_said_within_a_second_is_published_once(service: Service) -> None:
+    told = await Told.of(service)
+    before = len(await service.published("ticket.state"))
+    for clock in ("first_response", "resolution"):
+        said = told.sla(SlaChanged, clock=clock, change="started", state="running", reason="opened")
+        assert await service.hear(said, at=NOON) == [], "not yet"
+    assert set((await told.derived())["sla"]) == {"first_response", "resolution"}
+    assert len(await service.published("ticket.state")) == before + 1
+
+
+async def test_what_was_said_goes_out_with_a_change_that_comes_first_and_not_again(service: Service) -> None:
+    told = await Told.of(service)
+    said = told.sla(SlaChanged, change="started", state="running", reason="opened")
+    await service.hear(said, at=NOON)
+    await service.handle(reply(told.first))
+    changed = await service.state(told.id)
+    assert (changed.version, "sla" in changed.derived) == (2, True)
+    assert await service.retold(told.id) == changed
+    assert await service.rows("SELECT * FROM untold") == []
 
 
 async def test_a_clocks_news_comes_to_the_same_in_any_order_of_its_topics(service: Service) -> None:
@@ -150,7 +173,7 @@ async def test_the_second_step_escalates_the_ticket_and_its_end_brings_it_back(s
 async def test_an_escalation_that_ended_stays_ended_whatever_comes_late(service: Service) -> None:
     told = await Told.of(service)
     await service.hear(told.escalation(EscalationEnded, step=2, reason="solved"), at=NOON)
-    revision = (await service.state(told.id)).revision
+    revision = (await service.retold(told.id)).revision
     for late in (
         told.escalation(EscalationStarted, cause="ticket.created", steps=3),
         told.escalation(EscalationStepped, step=2, name="team_lead"),
