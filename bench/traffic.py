@@ -6,10 +6,12 @@ Every instant is of the wall clock, in seconds: topics, index and sink share no 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -98,14 +100,28 @@ def session(origin: str, key: str) -> aiohttp.ClientSession:
     )
 
 
+_THINGS, _DOINGS, _WHENS, _WHERES = (
+    line.split() for line in Path(__file__).with_name("words.txt").read_text(encoding="utf-8").splitlines()
+)
+
+
 def message(name: str) -> dict[str, object]:
-    """A message as somebody would send it by API; the name's end decides who."""
+    """A message as somebody would send it by API: the same name, the same words; another name, other ones.
+
+    Were they all alike, each would be a duplicate of all the others, which no desk has ever seen.
+    """
+    draw = random.Random(name)
+    lines = [
+        f"The {draw.choice(_THINGS)} in {draw.choice(_WHERES)} {draw.choice(_DOINGS)} {draw.choice(_WHENS)}"
+        f" and the {draw.choice(_THINGS)} {draw.choice(_DOINGS)} {draw.choice(_WHENS)}, order {draw.randrange(10**7)}."
+        for _ in range(3)
+    ]
     return {
         "channel": "api",
         "source_id": name,
         "sender": {"address": f"{name[-3:]}@bench.example", "name": "A. Requester"},
-        "subject": "The nightly export stopped half way",
-        "text": "It stops after about ten thousand rows, every night since Monday. " * 4,
+        "subject": f"{draw.choice(_THINGS).capitalize()} {draw.choice(_DOINGS)} in {draw.choice(_WHERES)}",
+        "text": " ".join(lines),
     }
 
 

@@ -31,7 +31,11 @@ from tests.support.tap import Tap
 from tests.support.waiting import eventually
 
 PACK = Path(__file__).parent / "pack.yaml"
-"""Sections that differ from the default: no mails, clocks that run out within the measurement."""
+"""Sections that differ from the default: no mails, nobody moved for being slow."""
+HURRIED = PACK.with_name("hurried.yaml")
+"""Clocks that run out within a measurement, too."""
+AGENTS, CAPACITY = 130, 1000
+"""Room for every ticket of a measurement: 1,000 is the most an agent may have."""
 RATE = 100
 SECONDS = 20
 WARM_SECONDS = 5
@@ -77,6 +81,9 @@ class Running:
 
     installation: Installation
     desk: Desk
+    """Whose clocks have hours."""
+    hurried: Desk
+    """Whose clocks run out within a measurement."""
 
     @property
     def pids(self) -> dict[str, int]:
@@ -92,25 +99,42 @@ async def installed(ground: Ground, processes: Sequence[Sequence[str]] = EACH) -
         tap = Tap(ground.kafka_url, installation.prefix)
         try:
             await installation.start()
-            desk = await open_desk(installation, tap, "bench")
-            text = merged(DEFAULT_PACK.read_text(encoding="utf-8"), PACK.read_text(encoding="utf-8"))
-            pack = Path(folder) / "bench.yaml"
-            pack.write_text(text, encoding="utf-8")
-            await desk.cli("apply", str(pack), "--tenant", desk.tenant)
-            for name in ("lead", "agent", "other_agent", "specialist"):
-                path = f"/v1/people/{desk.people[name]}"
-                entity = (await desk.call("GET", path, as_="admin")).headers["ETag"]
-                answer = await desk.call(
-                    "PATCH", path, as_="admin", json={"capacity": 1000}, headers={"If-Match": entity}
-                )
-                answer.raise_for_status()
-            hook = {"url": f"{installation.url('sink')}/hooks/{ENDPOINT}", "event_types": ["ticket.created"]}
-            await desk.post("/v1/webhooks", hook, as_="admin")
-            yield Running(installation=installation, desk=desk)
-            await desk.close()
+            running = Running(
+                installation=installation,
+                desk=await _desk(installation, tap, Path(folder), hurried=False),
+                hurried=await _desk(installation, tap, Path(folder), hurried=True),
+            )
+            yield running
+            await running.desk.close()
+            await running.hurried.close()
         finally:
             await tap.close()
             await installation.stop()
+
+
+async def _desk(installation: Installation, tap: Tap, folder: Path, *, hurried: bool) -> Desk:
+    """A tenant with room for everything, and one webhook."""
+    desk = await open_desk(installation, tap, "hurried" if hurried else "bench")
+    text = DEFAULT_PACK.read_text(encoding="utf-8")
+    for pack in (PACK, HURRIED)[: 1 + hurried]:
+        text = merged(text, pack.read_text(encoding="utf-8"))
+    pack = folder / f"{desk.tenant}.yaml"
+    pack.write_text(text, encoding="utf-8")
+    await desk.cli("apply", str(pack), "--tenant", desk.tenant)
+    teams = (await desk.get("/v1/teams", as_="admin", params={"limit": 100}))["items"]
+    for number in range(AGENTS):
+        colleague = {
+            "name": f"Agent {number}",
+            "addresses": [f"agent{number}@{desk.tenant}.example"],
+            "role": "agent",
+            "available": True,
+            "capacity": CAPACITY,
+            "team_ids": [team["team_id"] for team in teams],
+        }
+        await desk.post("/v1/people", colleague, as_="admin")
+    hook = {"url": f"{installation.url('sink')}/hooks/{ENDPOINT}", "event_types": ["ticket.created"]}
+    await desk.post("/v1/webhooks", hook, as_="admin")
+    return desk
 
 
 @asynccontextmanager
@@ -124,8 +148,8 @@ async def watching(running: Running) -> AsyncIterator[Watched]:
 
 async def paced(running: Running, mark: str) -> dict[str, list[float]]:
     """At RATE single requests a second: milliseconds from the 202 to each stage."""
-    async with watching(running) as seen, _client(running) as client, asyncio.TaskGroup() as group:
-        finding = group.create_task(_found(running, seen))
+    async with watching(running) as seen, _client(running.hurried) as client, asyncio.TaskGroup() as group:
+        finding = group.create_task(_found(running.hurried, seen))
         accepted = await at_pace(client, mark, RATE, warm=WARM_SECONDS, seconds=SECONDS)
         tickets = set(accepted)
         async with asyncio.timeout(90):
@@ -154,7 +178,7 @@ class Burst:
 async def burst(running: Running, mark: str, count: int = BURST) -> Burst:
     """`count` messages in batches, IN_FLIGHT requests at once."""
     before_events = await _events(running)
-    async with watching(running) as seen, _client(running) as client:
+    async with watching(running) as seen, _client(running.desk) as client:
         indexed = await _indexed(running)
         before = processor.read(running.pids)
         began = time.perf_counter()
@@ -247,10 +271,10 @@ async def large(ground: Ground, say: Callable[[str], None], *, runs: int = 3) ->
     ]
 
 
-async def _found(running: Running, seen: Seen) -> None:
+async def _found(desk: Desk, seen: Seen) -> None:
     """Ask for the newest tickets again and again, as somebody would who waits for theirs."""
     while True:
-        page = await running.desk.get("/v1/search", as_="admin", params={"sort": "-created_at", "limit": 100})
+        page = await desk.get("/v1/search", as_="admin", params={"sort": "-created_at", "limit": 100})
         now = time.time()
         seen.note(FOUND, [item["ticket_id"] for item in page["items"]], now)
         await asyncio.sleep(0.1)
@@ -308,5 +332,5 @@ async def _duplicates(running: Running) -> tuple[float, float, float]:
     return values["full"], values["fingerprint"], values["lag"]
 
 
-def _client(running: Running) -> aiohttp.ClientSession:
-    return session(running.installation.origin, running.desk.keys["service"])
+def _client(desk: Desk) -> aiohttp.ClientSession:
+    return session(desk.installation.origin, desk.keys["service"])
