@@ -15,7 +15,7 @@ from typing import Any
 from bench import processor
 from bench.figures import Figure, percentile
 from bench.ground import Ground
-from bench.traffic import Seen, at_pace, following, in_batches, session
+from bench.traffic import Accepted, Seen, at_pace, following, in_batches, session
 from tests.support.desk import open_desk
 from tests.support.installation import Installation
 from tests.support.tap import Tap
@@ -55,7 +55,8 @@ async def reading(desk: Desk) -> AsyncIterator[Seen]:
 async def latency(desk: Desk, mark: str) -> tuple[list[float], list[float]]:
     """At RATE single requests a second: milliseconds from sending to 202, and from the 202 to the topic."""
     async with reading(desk) as seen, session(desk.origin, desk.key) as client:
-        accepted = await at_pace(client, mark, RATE, warm=WARM_SECONDS, seconds=SECONDS)
+        accepted: dict[str, Accepted] = {}
+        await at_pace(client, mark, RATE, accepted, warm=WARM_SECONDS, seconds=SECONDS)
         await seen.all_of(CREATED, set(accepted))
         return [(one.answered - one.sent) * 1000 for one in accepted.values()], seen.after(CREATED, accepted)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +50,12 @@ class Seen:
             self._more.clear()
             await self._more.wait()
 
-    def after(self, stage: str, accepted: dict[str, Accepted]) -> list[float]:
+    def oldest_without(self, stage: str, accepted: Mapping[str, Accepted]) -> float | None:
+        """When the longest waiting ticket was sent that has not come to a stage; None when all have."""
+        known = self.at.get(stage, {})
+        return min((one.sent for ticket, one in accepted.items() if ticket not in known), default=None)
+
+    def after(self, stage: str, accepted: Mapping[str, Accepted]) -> list[float]:
         """Milliseconds from each 202 to a stage; a ticket may be there before its 202 has reached us."""
         at = self.at[stage]
         return [max(0.0, (at[ticket] - one.answered) * 1000) for ticket, one in accepted.items()]
@@ -100,7 +105,7 @@ def session(origin: str, key: str) -> aiohttp.ClientSession:
     )
 
 
-_THINGS, _DOINGS, _WHENS, _WHERES = (
+_THINGS, _DOINGS, _WHENS, _WHERES, _SYLLABLES = (
     line.split() for line in Path(__file__).with_name("words.txt").read_text(encoding="utf-8").splitlines()
 )
 
@@ -111,25 +116,34 @@ def message(name: str) -> dict[str, object]:
     Were they all alike, each would be a duplicate of all the others, which no desk has ever seen.
     """
     draw = random.Random(name)
+
+    def somebody() -> str:
+        return "".join(draw.choice(_SYLLABLES) for _ in range(3)).capitalize()
+
     lines = [
-        f"The {draw.choice(_THINGS)} in {draw.choice(_WHERES)} {draw.choice(_DOINGS)} {draw.choice(_WHENS)}"
-        f" and the {draw.choice(_THINGS)} {draw.choice(_DOINGS)} {draw.choice(_WHENS)}, order {draw.randrange(10**7)}."
+        f"The {draw.choice(_THINGS)} of {somebody()} in {draw.choice(_WHERES)} {draw.choice(_DOINGS)}"
+        f" {draw.choice(_WHENS)}, and {somebody()} cannot go on; ask {somebody()} about order {draw.randrange(10**7)}."
         for _ in range(3)
     ]
     return {
         "channel": "api",
         "source_id": name,
         "sender": {"address": f"{name[-3:]}@bench.example", "name": "A. Requester"},
-        "subject": f"{draw.choice(_THINGS).capitalize()} {draw.choice(_DOINGS)} in {draw.choice(_WHERES)}",
+        "subject": f"{draw.choice(_THINGS).capitalize()} {draw.choice(_DOINGS)} for {somebody()}",
         "text": " ".join(lines),
     }
 
 
 async def at_pace(
-    client: aiohttp.ClientSession, mark: str, rate: int, *, warm: float, seconds: float
-) -> dict[str, Accepted]:
-    """Send single messages, `rate` a second, for `warm` and then `seconds`; those of the latter, by their tickets."""
-    accepted: dict[str, Accepted] = {}
+    client: aiohttp.ClientSession,
+    mark: str,
+    rate: int,
+    accepted: dict[str, Accepted],
+    *,
+    warm: float,
+    seconds: float,
+) -> None:
+    """Send single messages, `rate` a second, for `warm` and then `seconds`; `accepted` gets the latter's tickets."""
     first = int(rate * warm)
 
     async def post(number: int) -> None:
@@ -146,7 +160,6 @@ async def at_pace(
         await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
         posts.append(asyncio.create_task(post(number)))
     await asyncio.gather(*posts)
-    return accepted
 
 
 async def in_batches(client: aiohttp.ClientSession, mark: str, count: int, batch: int) -> set[str]:
