@@ -101,7 +101,7 @@ def _build(name: str) -> Build:
 def _listen(settings: ServiceSettings) -> socket.socket:
     """The socket of one service, bound before anything starts. Raises SettingsError when it cannot be had."""
     family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.http_host, settings.http_port))
