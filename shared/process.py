@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NoReturn
 import structlog
 import uvloop
 
-from shared import crash, log
+from shared import crash, log, memory
 from shared.settings import ServiceSettings, SettingsError, refuse
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def main(names: Sequence[str], arguments: Sequence[str] | None = None) -> NoRetu
         crash.arm_from_environment()
     except ValueError as error:
         _refuse(SettingsError(str(error)))
+    memory.give_back()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         status = runner.run(serve(settings))
     logging.shutdown()
