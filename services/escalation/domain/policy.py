@@ -40,7 +40,9 @@ _TOPICS = {
     Cause.SLA_WARNING: "sla.warning",
     Cause.SLA_BREACHED: "sla.breached",
 }
-_TAKEN_BY_WORK = frozenset({Cause.TICKET_CREATED, Cause.PRIORITY_RAISED, Cause.SLA_WARNING, Cause.SLA_BREACHED})
+_TAKEN_BY_WORK = frozenset(
+    {Cause.TICKET_CREATED, Cause.TICKET_REOPENED, Cause.PRIORITY_RAISED, Cause.SLA_WARNING, Cause.SLA_BREACHED}
+)
 """Causes that are answered by somebody of ours working on the ticket since; a complaint is not."""
 
 
@@ -114,6 +116,8 @@ def occurrences(before: KnownTicket | None, after: KnownTicket) -> Iterator[Occu
     A ticket seen for the first time was not raised: its creation is a fact of its own.
     """
     summary = after.summary
+    if before is not None and before.state_version and after.cycle > before.cycle:
+        yield Occurrence(cause=Cause.TICKET_REOPENED, key=str(after.cycle), at=summary.updated_at)
     if before is not None and summary.priority.rank < before.summary.priority.rank:
         key = f"{after.cycle}:{summary.priority.label}:{summary.version}"
         yield Occurrence(cause=Cause.PRIORITY_RAISED, key=key, at=summary.updated_at)

@@ -83,6 +83,8 @@ class Cause(StrEnum):
     """What starts an escalation, or raises one that runs."""
 
     TICKET_CREATED = "ticket_created"
+    TICKET_REOPENED = "ticket_reopened"
+    """It was over and goes on: another cycle."""
     PRIORITY_RAISED = "priority_raised"
     SLA_WARNING = "sla_warning"
     SLA_BREACHED = "sla_breached"

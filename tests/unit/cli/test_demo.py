@@ -13,7 +13,7 @@ from cli.seed import DEFAULT_PACK
 from services.directory.domain.pack_check import check
 
 ROOT = Path(__file__).parents[3]
-OTHERS = (ROOT / "deploy/policies/timelapse.yaml", ROOT / "bench/pack.yaml")
+OTHERS = ("deploy/policies/timelapse.yaml", "bench/pack.yaml", "bench/hurried.yaml")
 
 
 def test_a_section_of_the_other_pack_replaces_its_own_and_nothing_else() -> None:
@@ -25,13 +25,13 @@ def test_a_section_of_the_other_pack_replaces_its_own_and_nothing_else() -> None
     assert "three" not in told
 
 
-@pytest.mark.parametrize("other", OTHERS, ids=lambda path: path.name)
-def test_a_rehearsals_pack_is_fit_to_be_published_and_differs(other: Path) -> None:
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_rehearsals_pack_is_fit_to_be_published_and_differs(other: str) -> None:
     default = DEFAULT_PACK.read_text(encoding="utf-8")
-    made = check(merged(default, other.read_text(encoding="utf-8")))
+    made = check(merged(default, (ROOT / other).read_text(encoding="utf-8")))
     plain = check(default)
     assert made.sections["workflow"] == plain.sections["workflow"]
-    assert made.sections["sla"] != plain.sections["sla"]
+    assert made.sections != plain.sections
 
 
 def test_letters_of_a_folder_are_its_eml_files_and_every_message_of_its_mboxes(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_the_default_triggers_have_the_levels_of_seed_000_section_7_1(section: E
     for trigger in section.triggers:
         levels.setdefault(trigger.level, set()).add(trigger.cause)
     assert levels == {
-        1: {Cause.TICKET_CREATED, Cause.PRIORITY_RAISED},
+        1: {Cause.TICKET_CREATED, Cause.TICKET_REOPENED, Cause.PRIORITY_RAISED},
         2: {Cause.TICKET_CREATED, Cause.SLA_BREACHED},
         3: {Cause.SLA_WARNING, Cause.SLA_BREACHED},
         4: {Cause.TAGGED},
@@ -52,17 +52,17 @@ def test_a_p1_pages_whoever_is_on_call_and_tells_the_manager_at_its_first_step(s
         ("priorities: [P4]\n", "priorities: [P3 ]\n", "/paths/3/priorities/0", "[P3 ]", "has a path already"),
         ("manager, until: 240", "manager, until: 120.0", "/paths/1/steps/2/until", "until: 120.0", "not after the one"),
         ("{name: review,", "{name: agent ,", "/paths/3/steps/1/name", "{name: agent ,", "defined twice"),
-        ("{level: 5,", "{level: 6,", "/triggers/9/level", "{level: 6,", "less than or equal to 5"),
+        ("{level: 5,", "{level: 6,", "/triggers/10/level", "{level: 6,", "less than or equal to 5"),
         (
             "priorities: [P4], step: review, unless",
             "priorities: [P4], step: manager, unless",
-            "/triggers/3/step",
+            "/triggers/4/step",
             "step: manager, unless",
             "the path 'low' has no step 'manager'",
         ),
-        ("cause: repeated,", "path: none, cause: repeated,", "/triggers/9/path", "path: none", "not one of the paths"),
-        ("priorities: [P2, P3], step", "priorities: [P2, P9], step", "/triggers/2/priorities/1", "P9]", "'P9' is none"),
-        ("tags: [complaint]", "tags: []", "/triggers/8", "- {level: 4", "tags go with cause: tagged"),
+        ("cause: repeated,", "path: none, cause: repeated,", "/triggers/10/path", "path: none", "not one of the paths"),
+        ("priorities: [P2, P3], step", "priorities: [P2, P9], step", "/triggers/3/priorities/1", "P9]", "'P9' is none"),
+        ("tags: [complaint]", "tags: []", "/triggers/9", "- {level: 4", "tags go with cause: tagged"),
         ('[team_lead, "role:team_lead"]}\n        - {name: manager, until: 60', "[lead]}\n        - {name: manager, until: 60",
          "/paths/0/steps/1/targets/0", "[lead]", "pattern"),
     ],

@@ -76,6 +76,20 @@ def test_a_ticket_that_triage_finds_to_be_a_p1_starts_when_its_state_says_so() -
     assert case.escalations[0].cause == "priority_raised"
 
 
+def test_a_p1_that_comes_back_calls_people_again_and_others_do_not() -> None:
+    for label, expected in (("P1", [("critical", 1, 1)]), ("P3", [])):
+        case = Case(ticket=known(label=label))
+        created(case)
+        become(case, 10, label=label, category="solved")
+        assert running(case) == [], label
+        become(case, 60, label=label, category="open", cycle=2)
+        assert running(case) == expected, label
+    # A ticket of which only a fact has told may be in any cycle.
+    case = Case(ticket=replace(known(label="P1"), state_version=0))
+    become(case, 1, label="P1", cycle=2, version=5)
+    assert running(case) == []
+
+
 def test_a_p1_first_seen_as_such_starts_once_whichever_comes_first() -> None:
     case = Case(ticket=known(label="P1", version=2))
     causes.follow(case, None, POLICY, START, staff())
