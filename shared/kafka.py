@@ -146,6 +146,12 @@ async def stop(client: AIOKafkaConsumer, patience: float) -> None:
     except (KafkaError, OSError, TimeoutError) as error:
         logger.warning("consumer not stopped cleanly", extra={"error": explain(error)})
         await _abandon(client)
+    except asyncio.CancelledError:
+        # A fetch that waits to be tried again is cancelled by stop(), and stop() takes that for its own cancellation.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        await _abandon(client)
 
 
 async def _abandon(client: AIOKafkaConsumer) -> None:

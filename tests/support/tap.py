@@ -10,6 +10,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from shared import kafka
 from shared.contracts import watermark
 from shared.contracts.manifest import TOPICS
 
@@ -57,7 +58,7 @@ class Tap:
     async def close(self) -> None:
         """Leave the broker."""
         if self._consumer is not None:
-            await self._consumer.stop()
+            await kafka.stop(self._consumer, patience=10)
             self._consumer = None
 
     async def _catch_up(self) -> None:

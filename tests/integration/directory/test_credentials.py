@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,11 +13,11 @@ from services.directory.commands.seed import seed
 from services.directory.domain.pack_check import check
 from services.directory.domain.tenancy import INSTALLATION
 from services.directory.tasks import once
-from shared import log
 from shared.auth import Authenticator, FixedCredentials, SecretError, Unauthenticated, api_key_id, unwrap
 from shared.contracts.directory import CredentialChanged, Role
 from shared.contracts.pack import SECTIONS
 from tests.integration.directory.conftest import MASTER, PACK, Directory
+from tests.support.logs import logged
 
 pytestmark = pytest.mark.engines
 
@@ -42,18 +41,17 @@ async def test_a_key_proves_its_person_to_a_service_that_only_reads_the_topic(di
 
 
 async def test_a_key_is_in_no_table_no_event_and_no_log_line(directory: Directory) -> None:
-    stream = io.StringIO()
-    log.setup(level="debug", stream=stream)
-    await directory.tenant("acme")
-    ana = await directory.person("acme", "ana")
-    made = await directory.call(
-        "acme/admin", "POST", "/v1/api-keys", {"person_id": str(ana.person_id), "name": "laptop"}
-    )
-    key = made.json()["key"]
-    listed = await directory.call("acme/admin", "GET", "/v1/api-keys")
-    wrong = key[:-1] + ("A" if key[-1] != "A" else "B")
-    assert (await directory.call(wrong, "GET", "/v1/people/me")).status_code == 401
-    assert (await directory.call(key, "GET", "/v1/people/me")).status_code == 200
+    with logged() as stream:
+        await directory.tenant("acme")
+        ana = await directory.person("acme", "ana")
+        made = await directory.call(
+            "acme/admin", "POST", "/v1/api-keys", {"person_id": str(ana.person_id), "name": "laptop"}
+        )
+        key = made.json()["key"]
+        listed = await directory.call("acme/admin", "GET", "/v1/api-keys")
+        wrong = key[:-1] + ("A" if key[-1] != "A" else "B")
+        assert (await directory.call(wrong, "GET", "/v1/people/me")).status_code == 401
+        assert (await directory.call(key, "GET", "/v1/people/me")).status_code == 200
     tables = await directory.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     everything = [
         str(row["line"])

@@ -7,12 +7,14 @@ import json
 import logging
 import time
 import warnings
+from collections.abc import Iterator
 
 import pytest
 import structlog
 from hypothesis import given, strategies
 
 from shared import log
+from tests.support.logs import logged
 
 MASKED = [
     ("bird@example.com", "[address]"),
@@ -64,20 +66,9 @@ KEPT = [
 
 
 @pytest.fixture
-def lines() -> io.StringIO:
-    out = io.StringIO()
-    log.setup(level="debug", stream=out)
-    return out
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_it_was() -> object:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers, root.level = handlers, level
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+def lines() -> Iterator[io.StringIO]:
+    with logged() as out:
+        yield out
 
 
 def told(out: io.StringIO) -> list[dict[str, object]]:
@@ -162,8 +153,15 @@ def test_the_standard_library_and_warnings_come_out_the_same_way(lines: io.Strin
 
 
 def test_libraries_do_not_chat_at_level_info() -> None:
-    out = io.StringIO()
-    log.setup(level="info", stream=out)
-    logging.getLogger("aiokafka.consumer").info("heartbeat")
-    logging.getLogger("shared.relay").info("relay elected")
+    with logged("info") as out:
+        logging.getLogger("aiokafka.consumer").info("heartbeat")
+        logging.getLogger("shared.relay").info("relay elected")
     assert [line["event"] for line in told(out)] == ["relay elected"]
+
+
+def test_what_a_test_sets_up_is_gone_after_it() -> None:
+    root, library = logging.getLogger(), logging.getLogger("aiokafka")
+    before = (root.level, list(root.handlers), library.level)
+    with logged("debug"):
+        assert root.level == library.level == logging.DEBUG
+    assert (root.level, root.handlers, library.level) == before
