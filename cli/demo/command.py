@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID, uuid4
@@ -37,6 +38,8 @@ KNOWN_BY = (
     f"tickets/{UUID(int=0)}/clocks",
 )
 """A path of each service: 401 until it knows the key, then 200, or 404 for what is not there."""
+AWAY_ATTEMPTS = 80
+"""Looks, a tenth of a second apart, after which a service that does not answer is done without."""
 NEEDED = ("ORIGIN_URL", "KAFKA_URL", "INGEST_SMTP_PORT", "SINK_URL")
 
 
@@ -67,7 +70,7 @@ async def _play(console: Console, addresses: Addresses, run: str, mails: Path | 
             sink = await Sink.at(addresses.sink)
             stage = Stage(addresses=addresses, client=client, topics=topics, sink=sink, say=screen.say, run=run)
             try:
-                await _settled(client)
+                await _settled(client, screen.say)
                 screen.names = await _prepare(stage)
             except (MissingError, httpx2.HTTPError) as error:
                 return [Check(step="a new desk", outcome=str(error), passed=False)]
@@ -77,13 +80,19 @@ async def _play(console: Console, addresses: Addresses, run: str, mails: Path | 
                 await sink.close()
 
 
-async def _settled(client: httpx2.AsyncClient) -> None:
-    """Wait until the services have heard of the new desk: its key works everywhere. Raises MissingError."""
+async def _settled(client: httpx2.AsyncClient, say: Callable[[str], None]) -> None:
+    """Wait until the services have heard of the new desk: its key works everywhere. Raises MissingError.
+
+    A service that is away is not waited for longer than a start takes: the checks show what is missing without it.
+    """
     unknown: list[str] = []
-    for _ in range(300):
+    for attempt in range(300):
         answers = await asyncio.gather(*(client.get(f"/v1/{path}") for path in KNOWN_BY))
-        unknown = [str(answer.url.path) for answer in answers if answer.status_code not in {200, 404}]
-        if not unknown:
+        away = [str(answer.url.path) for answer in answers if answer.status_code in {502, 503, 504}]
+        unknown = [str(answer.url.path) for answer in answers if answer.status_code not in {200, 404, 502, 503, 504}]
+        if not unknown and (not away or attempt >= AWAY_ATTEMPTS):
+            if away:
+                say(f"nobody answers behind {', '.join(away)}: played without")
             return
         await asyncio.sleep(0.1)
     raise MissingError(f"the new desk's key is not known behind {', '.join(unknown)}")
