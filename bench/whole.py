@@ -117,8 +117,8 @@ async def _desk(installation: Installation, tap: Tap, folder: Path, *, hurried: 
     """A tenant with room for everything, and one webhook."""
     desk = await open_desk(installation, tap, "hurried" if hurried else "bench")
     text = DEFAULT_PACK.read_text(encoding="utf-8")
-    for pack in (PACK, HURRIED)[: 1 + hurried]:
-        text = merged(text, pack.read_text(encoding="utf-8"))
+    for other in (PACK, HURRIED) if hurried else (PACK,):
+        text = merged(text, other.read_text(encoding="utf-8"))
     pack = folder / f"{desk.tenant}.yaml"
     pack.write_text(text, encoding="utf-8")
     await desk.cli("apply", str(pack), "--tenant", desk.tenant)

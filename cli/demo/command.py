@@ -38,6 +38,8 @@ KNOWN_BY = (
     f"tickets/{UUID(int=0)}/clocks",
 )
 """A path of each service: 401 until it knows the key, then 200, or 404 for what is not there."""
+KNOWN, AWAY = frozenset({200, 404}), frozenset({502, 503, 504})
+"""Statuses of a service that knows the key, and of the edge when a service does not answer."""
 AWAY_ATTEMPTS = 80
 """Looks, a tenth of a second apart, after which a service that does not answer is done without."""
 NEEDED = ("ORIGIN_URL", "KAFKA_URL", "INGEST_SMTP_PORT", "SINK_URL")
@@ -85,17 +87,17 @@ async def _settled(client: httpx2.AsyncClient, say: Callable[[str], None]) -> No
 
     A service that is away is not waited for longer than a start takes: the checks show what is missing without it.
     """
-    unknown: list[str] = []
+    missing: dict[str, int] = {}
     for attempt in range(300):
         answers = await asyncio.gather(*(client.get(f"/v1/{path}") for path in KNOWN_BY))
-        away = [str(answer.url.path) for answer in answers if answer.status_code in {502, 503, 504}]
-        unknown = [str(answer.url.path) for answer in answers if answer.status_code not in {200, 404, 502, 503, 504}]
-        if not unknown and (not away or attempt >= AWAY_ATTEMPTS):
-            if away:
-                say(f"nobody answers behind {', '.join(away)}: played without")
+        missing = {answer.url.path: answer.status_code for answer in answers if answer.status_code not in KNOWN}
+        if not missing:
+            return
+        if attempt >= AWAY_ATTEMPTS and AWAY.issuperset(missing.values()):
+            say(f"nobody answers behind {', '.join(missing)}: played without")
             return
         await asyncio.sleep(0.1)
-    raise MissingError(f"the new desk's key is not known behind {', '.join(unknown)}")
+    raise MissingError(f"the new desk's key is not known behind {', '.join(missing)}")
 
 
 async def _prepare(stage: Stage) -> dict[str, str]:

@@ -101,12 +101,8 @@ def raise_(one: Escalation, trigger: EscalationTrigger, cause: str, moment: Mome
         return False
     one.note(moment.now, "raised", cause=cause)
     if target is not None and moved:
-        due = due_step(one, moment.now)
-        if due > target:
-            keep_time(one, due, moment.now, skipped=True)
-            target = due
-        else:
-            one.base_at = moment.now - one.begins(target)
+        target = max(target, due_step(one, moment.now))
+        one.base_at = moment.now - one.begins(target)
         enter(one, target, moment, "raised", tag=trigger.tag)
     else:
         tell_step(one, moment, people_of(one), "raised", tag=trigger.tag)

@@ -144,13 +144,9 @@ def routes(desk: Desk) -> Router:
             before=_position(desk, request, principal, cursor),
             limit=limit + 1,
         )
-        following = None
-        if len(found) > limit:
-            found = found[:limit]
-            last = found[-1]
-            following = _cursor(desk, request, principal, last.created_at, last.id)
+        page, following = desk.cursor.cut(request, _owner(principal), found, limit, _place)
         response.headers.update(page_link(request, following))
-        return Page[NotificationView](items=[NotificationView.of(one) for one in found], next_cursor=following)
+        return Page[NotificationView](items=[NotificationView.of(one) for one in page], next_cursor=following)
 
     @router.get("/v1/notifications/notices")
     async def list_notices(
@@ -168,12 +164,9 @@ def routes(desk: Desk) -> Router:
         found = await notices.page(
             desk.database, principal.tenant_id, person, unread=unread, before=before, limit=limit + 1
         )
-        following = None
-        if len(found) > limit:
-            found = found[:limit]
-            following = _cursor(desk, request, principal, found[-1].created_at, found[-1].id)
+        page, following = desk.cursor.cut(request, _owner(principal), found, limit, _place)
         response.headers.update(page_link(request, following))
-        return Page[NoticeView](items=[NoticeView.of(one) for one in found], next_cursor=following)
+        return Page[NoticeView](items=[NoticeView.of(one) for one in page], next_cursor=following)
 
     @router.post("/v1/notifications/notices/read")
     async def mark_notices(principal: CurrentPrincipal, seen: NoticesRead) -> NoticesMarked:
@@ -228,8 +221,9 @@ def _position(desk: Desk, request: Request, principal: Principal, cursor: str | 
     return datetime.fromisoformat(at), UUID(identity)
 
 
-def _cursor(desk: Desk, request: Request, principal: Principal, at: datetime, identity: UUID) -> str:
-    return desk.cursor.encode(_owner(principal), query_of(request), [at.isoformat(), str(identity)])
+def _place(one: Delivery | Notice) -> list[str]:
+    """Where one stands in a listing."""
+    return [one.created_at.isoformat(), str(one.id)]
 
 
 def _owner(principal: Principal) -> str:

@@ -47,7 +47,7 @@ async def add(tx: Tx, entries: Sequence[Entry]) -> None:
 async def known_to(
     database: Database, tenant_id: str, recipient_id: UUID, ticket_id: UUID, limit: int = 20
 ) -> list[Entry]:
-    """The mails of a ticket that its requester wrote or this recipient got: the first and the newest, oldest first.
+    """The mails of a ticket that we received or this recipient got: the first and the newest, oldest first.
 
     A mail that refers to one its reader never got hangs in the air in their mail program.
     """

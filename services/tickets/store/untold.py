@@ -14,7 +14,7 @@ async def mark(tx: Tx, ticket_ids: Sequence[UUID]) -> None:
         await tx.execute(
             "INSERT INTO untold (ticket_id, since) SELECT t.id, $2 FROM unnest($1::uuid[]) AS t (id)"
             " ON CONFLICT DO NOTHING",
-            sorted(ticket_ids),
+            list(ticket_ids),
             tx.instant,
         )
 
