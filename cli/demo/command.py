@@ -43,6 +43,7 @@ KNOWN, AWAY = frozenset({200, 404}), frozenset({502, 503, 504})
 AWAY_ATTEMPTS = 80
 """Looks, a tenth of a second apart, after which a service that does not answer is done without."""
 NEEDED = ("ORIGIN_URL", "KAFKA_URL", "INGEST_SMTP_PORT", "SINK_URL")
+"""Where a running installation is; `deskwire seed` needs DIRECTORY_DATABASE_URL and the master key besides."""
 
 
 def demo(
@@ -112,7 +113,7 @@ async def _prepare(stage: Stage) -> dict[str, str]:
     }
     await stage.ask("PUT", "/v1/schedules/primary", rota)
     name = f"{ENDPOINT}-{stage.run}"
-    hook = {"url": f"{stage.addresses.sink}/hooks/{name}", "event_types": ["*"], "description": name}
+    hook = {"url": f"{stage.addresses.hooks}/hooks/{name}", "event_types": ["*"], "description": name}
     stage.secrets[name] = (await stage.ask("POST", "/v1/webhooks", hook))["secret"]
     return {person["person_id"]: person["name"].partition(" ")[0] for person in people}
 
@@ -146,9 +147,10 @@ def _addresses(seeded: dict[str, Any]) -> Addresses:
         origin=os.environ["ORIGIN_URL"],
         kafka=os.environ["KAFKA_URL"],
         prefix=os.environ.get("TOPIC_PREFIX", ""),
-        smtp_host="127.0.0.1",
+        smtp_host=os.environ.get("DEMO_SMTP_HOST") or "127.0.0.1",
         smtp_port=int(os.environ["INGEST_SMTP_PORT"]),
         sink=os.environ["SINK_URL"],
+        hooks=os.environ.get("SINK_INSIDE_URL") or os.environ["SINK_URL"],
         tenant=seeded["support_address"].partition("@")[2].removesuffix(".example"),
         support=seeded["support_address"],
         key=seeded["administrator"]["key"],
@@ -156,10 +158,14 @@ def _addresses(seeded: dict[str, Any]) -> Addresses:
 
 
 def _farewell(console: Console, addresses: Addresses, failed: list[Check]) -> None:
+    # Only what `make up` started knows these targets; elsewhere the demo is a guest.
+    local = "DESKWIRE_STATE" in os.environ
     if failed:
-        console.print(f"[bold red]{len(failed)} checks failed.[/] `make status` and `make logs S=tickets` tell more.")
+        where = " `make status` and `make logs S=tickets` tell more." if local else ""
+        console.print(f"[bold red]{len(failed)} checks failed.[/]{where}")
     else:
-        console.print("[green]Every check passed.[/] The system goes on running; `make down` ends it.")
+        ending = "; `make down` ends it" if local else ""
+        console.print(f"[green]Every check passed.[/] The system goes on running{ending}.")
     console.print(f"\nEverything:         {addresses.origin}/")
     console.print(f"What it sent out:   {addresses.sink}/")
     console.print("Try:", soft_wrap=True)

@@ -43,7 +43,9 @@ class Addresses:
     smtp_host: str
     smtp_port: int
     sink: str
-    """The local sink's HTTP address."""
+    """The sink's HTTP address."""
+    hooks: str
+    """The same as the services reach it: another where they run in containers."""
     tenant: str
     support: str
     """The mail address of the demo's desk."""

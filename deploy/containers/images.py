@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 TAG: Final = "local"
 DEFAULT_BASE: Final = "python:3.11-slim-bookworm"
 COMMAND_LINE: Final = "cli"
+SINK: Final = "sink"
+# The sink has no requirements of its own; ingest speaks SMTP too.
+BORROWED: Final = {SINK: "ingest"}
 
 
 def known() -> list[str]:
-    """Everything an image can be made of: the services and the command line."""
-    return [*discover(), COMMAND_LINE]
+    """Everything an image can be made of: the services, the command line, and the sink of trials."""
+    return [*discover(), COMMAND_LINE, SINK]
 
 
 def reference(service: str) -> str:
@@ -51,6 +54,7 @@ def _build(service: str, version: str, revision: str) -> None:
     arguments = {
         "BASE": os.environ.get("DESKWIRE_BASE_IMAGE") or DEFAULT_BASE,
         "SERVICE": service,
+        "REQUIREMENTS": BORROWED.get(service, service),
         "VERSION": version,
         "REVISION": revision,
     }

@@ -1,9 +1,13 @@
-"""`python -m deploy.local.sink FOLDER SMTP_PORT HTTP_PORT`: the listeners."""
+"""`python -m deploy.local.sink FOLDER SMTP_PORT HTTP_PORT`: the listeners, on SINK_HOST (127.0.0.1 when it is not set).
+
+A container of its own has nobody on its loopback.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from dataclasses import asdict
 from html import escape
@@ -16,7 +20,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from deploy.local.ports import LOOPBACK
 from deploy.local.sink.arrived import Arrived, Call, Mail
 
 LARGEST_MAIL = 64 << 20
@@ -107,18 +110,17 @@ def _call_row(call: Call) -> str:
 
 async def listen(folder: Path, smtp_port: int, http_port: int) -> None:
     """Both listeners, until told to end."""
+    host = os.environ.get("SINK_HOST") or "127.0.0.1"
     arrived = Arrived(folder)
     mailbox = _Smtp(arrived)
     loop = asyncio.get_running_loop()
     smtp = await loop.create_server(
         lambda: SMTP(mailbox, data_size_limit=LARGEST_MAIL, enable_SMTPUTF8=True, ident="local sink"),
-        host=LOOPBACK,
+        host=host,
         port=smtp_port,
     )
     async with smtp:
-        config = uvicorn.Config(
-            application(arrived), host=LOOPBACK, port=http_port, log_level="warning", lifespan="off"
-        )
+        config = uvicorn.Config(application(arrived), host=host, port=http_port, log_level="warning", lifespan="off")
         await uvicorn.Server(config).serve()
 
 

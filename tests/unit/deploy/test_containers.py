@@ -103,6 +103,8 @@ def test_an_image_holds_its_services_code_and_nobody_elses(service: str, tmp_pat
     there = {path.name for path in (tmp_path / "services").iterdir() if (path / "__main__.py").is_file()}
     assert there == (set(SERVICES) if service == "cli" else {"tickets"})
     assert (tmp_path / "cli").exists() == (service == "cli")
+    subprocess.run(["sh", str(script), "sink", str(ROOT), str(tmp_path / "sink")], check=True)
+    assert sorted(path.name for path in (tmp_path / "sink").iterdir()) == ["deploy", "livez.py", "services", "start.sh"]
     refused = subprocess.run(["sh", str(script), "nobody", str(ROOT), str(tmp_path)], capture_output=True, check=False)
     assert refused.returncode == 1
 
@@ -154,6 +156,18 @@ def test_compose_names_the_files_that_make_secrets_writes(tmp_path: Path) -> Non
     assert before["tickets_database_url"] == f"postgresql://tickets:{password}@postgres:5432/tickets\n"
 
 
+def test_a_trial_opens_ports_on_this_machine_alone_and_adds_nothing_but_the_sink() -> None:
+    compose, trial = _compose()["services"], _compose("compose.trial.yaml")["services"]
+    assert trial.keys() - compose.keys() == {"sink"}
+    ports = [port for service in trial.values() for port in service.get("ports", ())]
+    assert len(ports) == 5
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    sink = trial["sink"]
+    assert sink["read_only"]
+    assert sink["cap_drop"] == ["ALL"]
+    assert "mem_limit" in sink
+
+
 def test_secrets_for_a_server_elsewhere_keep_its_options(tmp_path: Path) -> None:
     secret_files.make(tmp_path, "db.example:5432?sslmode=require")
     assert (tmp_path / "sla_database_url").read_text().endswith("@db.example:5432/sla?sslmode=require\n")
@@ -168,8 +182,9 @@ def test_production_gives_every_service_the_engines_outside() -> None:
 
 
 def test_what_make_images_builds_is_what_there_is() -> None:
-    assert images.known() == [*SERVICES, "cli"]
-    assert all((ROOT / f"requirements/{name}.txt").is_file() for name in images.known())
+    assert images.known() == [*SERVICES, "cli", "sink"]
+    wanted = [images.BORROWED.get(name, name) for name in images.known()]
+    assert all((ROOT / f"requirements/{name}.txt").is_file() for name in wanted)
 
 
 def test_the_chart_knows_every_service_and_no_more_instances_than_partitions() -> None:
