@@ -15,6 +15,7 @@ import typer
 
 COMMANDS = {
     "run": "run",
+    "access": "access",
     "provision": "provision",
     "schema": "schema",
     "seed": "seed",

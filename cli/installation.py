@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import ServiceSettings, SettingsError, variable
+from shared.settings import ServiceSettings, SettingsError, variable, verified
 
 ROOT = Path(__file__).parents[1]
 SERVICES = ROOT / "services"
@@ -50,7 +50,7 @@ def administrator() -> str:
         raise SettingsError(
             "DATABASE_URL: the administrator's address is needed, postgresql://user:password@host:port/db"
         )
-    return url
+    return verified(url, variable("DATABASE_CA_FILE") or "")
 
 
 def databases(only: str | None = None) -> list[ServiceDatabase]:

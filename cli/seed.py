@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.refuse import explained, refuse
-from shared.settings import variable
+from shared.settings import variable, verified
 
 if TYPE_CHECKING:
     from services.directory.commands.seed import Seeded
@@ -36,6 +36,7 @@ def seed(
     database_url = database_url or variable("DIRECTORY_DATABASE_URL") or ""
     if not database_url:
         refuse('DIRECTORY_DATABASE_URL is not set; for the local engines: eval "$(make env)"')
+    database_url = verified(database_url, variable("DATABASE_CA_FILE") or "")
     text = pack.read_text(encoding="utf-8")
     with explained():
         seeded = asyncio.run(_seed(database_url, text, tenant, name, new_key))

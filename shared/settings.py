@@ -11,11 +11,13 @@ import contextlib
 import json
 import os
 import secrets
+import ssl
 import sys
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
@@ -41,6 +43,9 @@ class ServiceSettings(BaseSettings):
     kafka_username: str = Field("", description="SASL SCRAM-SHA-512 user; empty for a plaintext listener.")
     kafka_password: SecretStr = Field(SecretStr(""), description="SASL password.")
     kafka_ca_file: str = Field("", description="CA certificate for TLS to Kafka; empty for no TLS.")
+    database_ca_file: str = Field(
+        "", description="CA certificate for TLS to PostgreSQL, whose name is verified too; empty for what the URL says."
+    )
     database_url: SecretStr = Field(
         SecretStr(""), description="postgresql:// address of this service's own database, with its data role."
     )
@@ -59,6 +64,24 @@ class ServiceSettings(BaseSettings):
     session_timeout_milliseconds: int = Field(10_000, ge=1000, description="Consumer group session timeout.")
     inbox_days: int = Field(67, ge=1, description="Inbox partitions older than this go: topic + DLQ retention + 7.")
     crash_at: str = Field("", description="Fault tests only: crash point to die at, name:count.")
+
+    @field_validator("kafka_ca_file", "database_ca_file")
+    @classmethod
+    def _is_an_authority(cls, path: str) -> str:
+        """Refused at the start: without its authority a client would only say that the engine does not answer."""
+        if path:
+            try:
+                ssl.create_default_context(cafile=path)
+            except OSError as error:
+                msg = f"no CA certificate (PEM) can be read from {path}: {error.strerror or 'it holds none'}"
+                raise ValueError(msg) from error
+        return path
+
+    @field_validator("database_url")
+    @classmethod
+    def _with_authority(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
+        """Every connection, wherever it is opened, goes by this address."""
+        return SecretStr(verified(url.get_secret_value(), info.data.get("database_ca_file", "")))
 
     @classmethod
     @override
@@ -110,6 +133,7 @@ class _Common(PydanticBaseSettingsSource):
             "kafka_username",
             "kafka_password",
             "kafka_ca_file",
+            "database_ca_file",
             "topic_prefix",
             "blobs_url",
             "master_key_file",
@@ -180,6 +204,18 @@ def secret_file(name: str) -> str | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{name.upper()}: {path} cannot be read: {type(error).__name__}") from error
+
+
+def verified(url: str, ca_file: str) -> str:
+    """A PostgreSQL address that demands TLS, a certificate of that authority and the host's own name in it.
+
+    Unchanged without a file, or where the address says itself what it demands (`sslmode`).
+    """
+    parts = urlsplit(url)
+    if not url or not ca_file or "sslmode=" in parts.query:
+        return url
+    demanded = f"sslmode=verify-full&sslrootcert={quote(ca_file)}"
+    return urlunsplit(parts._replace(query=f"{parts.query}&{demanded}" if parts.query else demanded))
 
 
 def variable(name: str) -> str | None:

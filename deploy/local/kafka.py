@@ -48,7 +48,7 @@ class Kafka:
         if (home / "log/meta.properties").exists():
             return
         shutil.rmtree(home / "log", ignore_errors=True)
-        site.write(home / "server.properties", properties(home / "log", broker=1, controller=2))
+        site.write(home / "server.properties", self.settings(site, broker=1, controller=2))
         arguments = [
             "kafka.tools.StorageTool",
             "format",
@@ -57,6 +57,7 @@ class Kafka:
             str(uuid.uuid4()),
             "-c",
             str(home / "server.properties"),
+            *self.format_options(),
         ]
         switched = site.user.switched
         formatted = subprocess.run(
@@ -82,7 +83,7 @@ class Kafka:
     def launch(self, site: Site) -> Launch:
         """The server on its ports of this start."""
         home = site.folder("kafka")
-        text = properties(home / "log", broker=site.port("kafka"), controller=site.port("kafka-controller"))
+        text = self.settings(site, broker=site.port("kafka"), controller=site.port("kafka-controller"))
         configuration = site.write(home / "server.properties", text)
         return Launch(
             command=[*self._java(site, heap="384m"), "kafka.Kafka", str(configuration)], cwd=home, env=environment(home)
@@ -95,6 +96,14 @@ class Kafka:
     def address(self, site: Site) -> str:
         """Its bootstrap address."""
         return f"127.0.0.1:{site.port('kafka')}"
+
+    def settings(self, site: Site, *, broker: int, controller: int) -> str:
+        """What stands in `server.properties`."""
+        return properties(site.folder("kafka") / "log", broker=broker, controller=controller)
+
+    def format_options(self) -> list[str]:
+        """What the log folder is formatted with beside its settings."""
+        return []
 
     def _java(self, site: Site, *, heap: str) -> list[str]:
         home = site.folder("kafka")

@@ -51,7 +51,11 @@ async def build(settings: Settings) -> Service:
     database = await Database.connect(settings.database_url.get_secret_value(), application="ingest")
     metrics = measuring.for_service("ingest")
     measures = measuring_here.of(metrics)
-    window = Window(MESSAGE_RECEIVED.name, "tickets", settings.release_ahead) if settings.release_ahead else None
+    window = (
+        Window(MESSAGE_RECEIVED.name, MESSAGE_RECEIVED.paced_by, settings.release_ahead)
+        if settings.release_ahead
+        else None
+    )
     relay = Relay(settings, database, metrics=metrics, fair=True, window=window)
     replica = Replica(
         settings,

@@ -127,6 +127,8 @@ class Topic:
     partitions: int = 12
     max_bytes: int = 262_144
     """Largest value accepted; longer bodies travel as blob references."""
+    paced_by: str = ""
+    """The consumer whose lag the owner looks at before it releases more; empty for none."""
 
     @property
     def key(self) -> str:

@@ -53,6 +53,7 @@ MESSAGE_RECEIVED = Topic(
     consumers=("directory", "tickets"),
     events=(MessageReceived,),
     summary="A message from any channel was accepted and stored.",
+    paced_by="tickets",
 )
 MESSAGE_QUARANTINED = Topic(
     name="message.quarantined",

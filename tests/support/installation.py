@@ -209,7 +209,7 @@ class Installation:
         await self.client.aclose()
         for connection in self._connections.values():
             await connection.close()
-        await delete_topics(self.engines.kafka_url, self.prefix)
+        await self.forget_topics()
         admin = await asyncpg.connect(self.engines.database_url)
         try:
             for service in WITH_DATABASE:
@@ -218,6 +218,10 @@ class Installation:
                     await admin.execute(f'DROP ROLE IF EXISTS "{role}{self.suffix}"')
         finally:
             await admin.close()
+
+    async def forget_topics(self) -> None:
+        """Delete the topics."""
+        await delete_topics(self.engines.kafka_url, self.prefix)
 
     # -- looking ------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,14 @@ from shared.settings import ServiceSettings
 
 ROOT = Path(__file__).parents[3]
 
-CLIENTS = ("shared/bus/", "shared/kafka.py", "shared/publish.py", "shared/relay.py", "shared/replica.py")
+CLIENTS = (
+    "shared/bus/",
+    "shared/kafka.py",
+    "shared/broker.py",
+    "shared/publish.py",
+    "shared/relay.py",
+    "shared/replica.py",
+)
 """What the bus is made of."""
 HOSTS = ("shared/ahead.py", "shared/process.py", "shared/host.py", "shared/admin.py", "shared/dlq.py")
 """What runs it and what looks after it."""
