@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -185,6 +186,9 @@ def is_connection_failure(error: BaseException) -> bool:
     """Whether the server, not the statement, failed: roll back, back off, the same batch again."""
     if isinstance(error, asyncpg.PostgresError):
         return bool(error.sqlstate) and error.sqlstate.startswith(CONNECTION_STATES)
+    # A certificate that is not trusted, or has run out, is a ValueError too: nothing is wrong with the statement.
+    if isinstance(error, ssl.SSLError):
+        return True
     # InterfaceError is also raised for a value asyncpg cannot encode: that one is a ValueError, and ours.
     # InternalClientError is how it reports a session that the server ended between two statements.
     driver = (asyncpg.InterfaceError, asyncpg.InternalClientError)

