@@ -172,19 +172,20 @@ class KafkaReader:
         """Give up both connections."""
         admin, consumer = self._admin, self._consumer
         self._admin = self._consumer = self._coordinator = None
-        for end in (admin and admin.close, consumer and consumer.stop):
-            if end is not None:
-                with contextlib.suppress(Exception):
-                    async with asyncio.timeout(5):
-                        await end()
+        if admin is not None:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(5):
+                    await admin.close()
+        if consumer is not None:
+            await kafka.stop(consumer, 5)
 
     async def _connected(self) -> tuple[AIOKafkaAdminClient, AIOKafkaConsumer]:
         if self._admin is None:
             self._admin = kafka.admin(self._settings, "ahead")
-            await self._admin.start()
+            await kafka.start(self._admin)
         if self._consumer is None:
             self._consumer = kafka.reader(self._settings, "ahead")
-            await self._consumer.start()
+            await kafka.start(self._consumer)
         return self._admin, self._consumer
 
     async def _is_there(self, admin: AIOKafkaAdminClient) -> bool:

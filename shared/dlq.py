@@ -119,7 +119,7 @@ async def replay(
         return []
     name = settings.topic(topic)
     producer = kafka.producer(settings)
-    await producer.start()
+    await kafka.start(producer)
     try:
         count = len(await producer.partitions_for(name))
         for letter in chosen:
@@ -139,7 +139,7 @@ async def replay(
 @asynccontextmanager
 async def _reader(settings: ServiceSettings) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = kafka.reader(settings, "dlq")
-    await consumer.start()
+    await kafka.start(consumer)
     try:
         yield consumer
     finally:

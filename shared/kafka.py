@@ -31,6 +31,8 @@ DEAD_LETTER_BYTES = 2 * 1024 * 1024
 """`max.message.bytes` of dead-letter topics: what was too large for its own topic must fit."""
 LISTED_SECONDS = 30.0
 """How long the broker may take to list topics that its controller has made."""
+_START_PATIENCE = 2.0
+"""Seconds a cancelled start may go on: a broker that is there answers in milliseconds."""
 
 NOTHING = TopicPartition("deskwire.nothing", 0)
 """A partition nobody has: polling it alone keeps a consumer in its group and touches no fetched record."""
@@ -120,11 +122,29 @@ def producer(settings: ServiceSettings) -> AIOKafkaProducer:
     )
 
 
+async def start(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient) -> None:
+    """Start a client so that being cancelled meanwhile leaves no connection open that nobody knows.
+
+    While it is started, the library (aiokafka 0.14) holds its first connection in a local variable and forgets it when
+    it is cancelled there. So a cancelled start first goes on to its end, for a moment, and closing the client then
+    finds everything. Raises KafkaError, OSError or TimeoutError when no broker answers.
+    """
+    starting = asyncio.ensure_future(client.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait({starting}, timeout=_START_PATIENCE)
+        if not starting.cancel() and not starting.cancelled():
+            starting.exception()
+        raise
+
+
 async def discard(client: AIOKafkaProducer) -> None:
     """Close a producer that may never get rid of what it holds.
 
     `stop()` waits until everything is delivered, which is for ever while the broker is away. What was handed to it is
-    still in the outbox, so it is dropped. Connections go first: that ends the requests its sender would wait for.
+    still in the outbox, so it is dropped. Connections go first: that ends the requests its sender would wait for. They
+    go once more at the end, for the sender connects anew to try again before it hears that it is over.
     """
     client._closed = True  # noqa: SLF001 - there is no public way to stop without flushing (aiokafka 0.14)
     with contextlib.suppress(Exception):
@@ -132,6 +152,8 @@ async def discard(client: AIOKafkaProducer) -> None:
     with contextlib.suppress(Exception, asyncio.CancelledError):
         async with asyncio.timeout(5):
             await client._sender.close()  # noqa: SLF001 - as above
+    with contextlib.suppress(Exception):
+        await client.client.close()
 
 
 async def stop(client: AIOKafkaConsumer, patience: float) -> None:
@@ -207,7 +229,7 @@ async def ensure_topics(
     """
     admin = AIOKafkaAdminClient(**_connection(settings, "admin"))
     try:
-        await admin.start()
+        await start(admin)
         existing = set(await admin.list_topics())
         missing = [name for name in wanted if name not in existing]
         if not missing:

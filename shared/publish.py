@@ -110,7 +110,7 @@ class Publisher:
             producer = kafka.producer(self._settings)
             try:
                 async with asyncio.timeout(STUCK):
-                    await producer.start()
+                    await kafka.start(producer)
             except BaseException:
                 await kafka.discard(producer)
                 raise

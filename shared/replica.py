@@ -179,7 +179,7 @@ class Replica(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
         """One consumer's life; raises when the broker fails it."""
         consumer = kafka.group_consumer(self._settings, self._settings.group("replica"))
         try:
-            await consumer.start()
+            await kafka.start(consumer)
             self._consumer = consumer
             await self._topics_exist(consumer)
             if self._targets is None:

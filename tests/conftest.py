@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -27,12 +27,25 @@ def engines() -> Engines:
     return start_engines()
 
 
+_databases = pytest.StashKey[ScratchDatabases]()
+
+
 @pytest.fixture(scope="session")
-async def databases(engines: Engines) -> AsyncIterator[ScratchDatabases]:
+async def databases(engines: Engines, pytestconfig: pytest.Config) -> AsyncIterator[ScratchDatabases]:
     """Makes fresh databases: `await databases.create("tickets")`."""
-    made = ScratchDatabases(engines.database_url)
+    made = pytestconfig.stash[_databases] = ScratchDatabases(engines.database_url)
     yield made
     await made.drop_all()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """After a test's own fixtures have ended, its databases may go."""
+    try:
+        yield
+    finally:
+        if (made := item.config.stash.get(_databases, None)) is not None:
+            made.test_over()
 
 
 @pytest.fixture

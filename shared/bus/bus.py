@@ -195,7 +195,7 @@ class Bus:
         consumer = kafka.group_consumer(self._settings, self._group)
         consumer.subscribe([route.wire_name for route in self._routes], listener=_Listener(self))
         self._consumer = consumer
-        await consumer.start()
+        await kafka.start(consumer)
         committer = asyncio.create_task(self._offsets.run(), name="offsets")
         try:
             while self._breaker.reason is None:

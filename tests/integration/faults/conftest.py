@@ -67,7 +67,7 @@ async def lab(make_lab: MakeLab) -> Lab:
 @pytest.fixture(scope="module")
 async def machine_url(databases: ScratchDatabases) -> str:
     """One database for all examples of a state machine; each begins with empty tables."""
-    made = await databases.create("mechanism")
+    made = await databases.create("mechanism", lasting=True)
     connection = await asyncpg.connect(databases.admin(made))
     try:
         await connection.execute(SCHEMA)
@@ -87,8 +87,8 @@ def thread() -> Iterator[Thread]:
 async def new_lab(
     engines: Engines, databases: ScratchDatabases, folder: Path, name: str, *, kafka_url: str, seed: int
 ) -> Lab:
-    """Topics with three partitions, an empty database."""
-    url = await databases.create("mechanism")
+    """Topics with three partitions, an empty database (which several tests may look at)."""
+    url = await databases.create("mechanism", lasting=True)
     connection = await asyncpg.connect(databases.admin(url))
     try:
         await connection.execute(SCHEMA)

@@ -215,12 +215,14 @@ Start = Callable[..., Awaitable[Desk]]
 
 
 @asynccontextmanager
-async def starting(engines: Engines, databases: ScratchDatabases, prefix: str) -> AsyncIterator[Start]:
+async def starting(
+    engines: Engines, databases: ScratchDatabases, prefix: str, *, lasting: bool = False
+) -> AsyncIterator[Start]:
     """Starts instances of one service on one database; any setting may be given."""
     topics = [*(route.topic for route in ROUTES), *REPLICATED, TICKET_DUPLICATES_FOUND]
     await create_topics(engines.kafka_url, prefix, topics, groups=["search"])
     index_prefix = f"t{secrets.token_hex(4)}-"
-    own_database = await databases.create("search")
+    own_database = await databases.create("search", lasting=lasting)
     producer = AIOKafkaProducer(bootstrap_servers=engines.kafka_url)
     await producer.start()
     opensearch = httpx2.AsyncClient(base_url=engines.opensearch_url, trust_env=False, timeout=30)
@@ -273,7 +275,7 @@ async def start(engines: Engines, databases: ScratchDatabases, topic_prefix: str
 async def running(engines: Engines, databases: ScratchDatabases) -> AsyncIterator[Desk]:
     """One service for a whole module, whose tests each are a tenant of their own."""
     prefix = new_prefix("search-shared")
-    async with starting(engines, databases, prefix) as start_one:
+    async with starting(engines, databases, prefix, lasting=True) as start_one:
         one = await start_one()
         await one.ready()
         yield one
