@@ -85,10 +85,15 @@ def routes(desk: Desk) -> Router:
             raise forbidden(Permission.CREDENTIAL_WRITE)
         async with desk.database.begin() as tx:
             after = desk.position(request, principal, cursor)
-            found = await credentials.page(tx, principal.tenant_id, after=after, limit=limit, person_id=only)
-        last = found[-1].credential_id if found else None
+            found = await credentials.page(tx, principal.tenant_id, after=after, limit=limit + 1, person_id=only)
         return desk.page(
-            request, response, principal, items=[ApiKeyView.of(key) for key in found], limit=limit, last=last
+            request,
+            response,
+            principal,
+            found=found,
+            limit=limit,
+            key=lambda one: one.credential_id,
+            view=ApiKeyView.of,
         )
 
     @router.post("/v1/api-keys", status_code=201)

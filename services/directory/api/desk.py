@@ -17,6 +17,7 @@ from shared.auth import Principal
 from shared.db import Database, Tx
 from shared.http import Cursor, Page, correlation, page_link, query_of, traceparent
 
+FoundT = TypeVar("FoundT")
 ItemT = TypeVar("ItemT")
 
 
@@ -48,16 +49,18 @@ class Desk:
         response: Response,
         principal: Principal,
         *,
-        items: Sequence[ItemT],
+        found: Sequence[FoundT],
         limit: int,
-        last: str | int | None,
+        key: Callable[[FoundT], str | int],
+        view: Callable[[FoundT], ItemT],
     ) -> Page[ItemT]:
-        """A page of `items`, with the cursor of the next one after `last` where there may be more."""
-        following = None
-        if len(items) == limit and last is not None:
-            following = self.cursors.encode(principal.tenant_id, query_of(request), [last])
+        """A page of `found`, which was asked for one more than the page has, with the cursor of the next one.
+
+        `key` is what the listing is sorted by, `view` what the caller sees of one.
+        """
+        shown, following = self.cursors.cut(request, principal.tenant_id, found, limit, lambda one: [key(one)])
         response.headers.update(page_link(request, following))
-        return Page[ItemT](items=list(items), next_cursor=following)
+        return Page[ItemT](items=[view(one) for one in shown], next_cursor=following)
 
 
 def caller_of(request: Request, principal: Principal) -> Caller:

@@ -56,16 +56,21 @@ def routes(desk: Desk) -> Router:
                 tx,
                 principal.tenant_id,
                 after=uuid_or_none(desk.position(request, principal, cursor)),
-                limit=limit,
+                limit=limit + 1,
                 role=role,
                 staff=staff,
                 team_id=team_id,
                 organisation_id=organisation_id,
                 address=address,
             )
-        last = str(found[-1].person_id) if found else None
         return desk.page(
-            request, response, principal, items=[person.event() for person in found], limit=limit, last=last
+            request,
+            response,
+            principal,
+            found=found,
+            limit=limit,
+            key=lambda person: str(person.person_id),
+            view=lambda person: person.event(),
         )
 
     @router.get("/v1/people/me")

@@ -212,15 +212,15 @@ def _reading(router: Router, desk: Desk) -> None:
         """Every version ever in force, newest first."""
         async with desk.database.begin() as tx:
             before = desk.position(request, principal, cursor)
-            found = await packs.history(tx, principal.tenant_id, before=before, limit=limit)
-        last = found[-1].version if found else None
+            found = await packs.history(tx, principal.tenant_id, before=before, limit=limit + 1)
         return desk.page(
             request,
             response,
             principal,
-            items=[VersionView(**_version(item)) for item in found],
+            found=found,
             limit=limit,
-            last=last,
+            key=lambda one: one.version,
+            view=lambda one: VersionView(**_version(one)),
         )
 
     @router.get("/v1/policies/versions/{version}")

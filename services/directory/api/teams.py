@@ -72,9 +72,16 @@ def _teams(router: Router, desk: Desk) -> None:
         """Teams of the tenant, by id."""
         async with desk.database.begin() as tx:
             after = uuid_or_none(desk.position(request, principal, cursor))
-            found = await teams.page(tx, principal.tenant_id, after=after, limit=limit)
-        last = str(found[-1].team_id) if found else None
-        return desk.page(request, response, principal, items=[team.event() for team in found], limit=limit, last=last)
+            found = await teams.page(tx, principal.tenant_id, after=after, limit=limit + 1)
+        return desk.page(
+            request,
+            response,
+            principal,
+            found=found,
+            limit=limit,
+            key=lambda team: str(team.team_id),
+            view=lambda team: team.event(),
+        )
 
     @router.get("/v1/teams/{team_id}", tags=["teams"], response_model=TeamChanged)
     async def get_team(
@@ -129,10 +136,15 @@ def _organisations(router: Router, desk: Desk) -> None:
         """Organisations of the tenant, by id."""
         async with desk.database.begin() as tx:
             after = uuid_or_none(desk.position(request, principal, cursor))
-            found = await organisations.page(tx, principal.tenant_id, after=after, limit=limit)
-        last = str(found[-1].organisation_id) if found else None
+            found = await organisations.page(tx, principal.tenant_id, after=after, limit=limit + 1)
         return desk.page(
-            request, response, principal, items=[OrganisationView.of(item) for item in found], limit=limit, last=last
+            request,
+            response,
+            principal,
+            found=found,
+            limit=limit,
+            key=lambda one: str(one.organisation_id),
+            view=OrganisationView.of,
         )
 
     @router.get("/v1/organisations/{organisation_id}", tags=["organisations"], response_model=OrganisationView)

@@ -57,10 +57,15 @@ def routes(desk: Desk) -> Router:
         async with desk.database.begin() as tx:
             only = None if await _operates(tx, principal) else principal.tenant_id
             after = desk.position(request, principal, cursor)
-            found = await tenants.page(tx, only=only, after=after, limit=limit)
-        last = found[-1].tenant_id if found else None
+            found = await tenants.page(tx, only=only, after=after, limit=limit + 1)
         return desk.page(
-            request, response, principal, items=[tenant.event() for tenant in found], limit=limit, last=last
+            request,
+            response,
+            principal,
+            found=found,
+            limit=limit,
+            key=lambda tenant: tenant.tenant_id,
+            view=lambda tenant: tenant.event(),
         )
 
     @router.get("/v1/tenants/{tenant_id}", response_model=TenantChanged)

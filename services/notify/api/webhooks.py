@@ -284,13 +284,11 @@ def _deliveries(router: Router, desk: Desk) -> None:
                 raise not_found("webhook")
             wanted = state.value if state else None
             found = await webhook_deliveries.listing(
-                tx, tenant_id, endpoint_id, state=wanted, before=before, limit=limit
+                tx, tenant_id, endpoint_id, state=wanted, before=before, limit=limit + 1
             )
-        following = None
-        if len(found) == limit:
-            following = desk.cursor.encode(tenant_id, query_of(request), [found[-1].seq])
+        shown, following = desk.cursor.cut(request, tenant_id, found, limit, lambda one: [one.seq])
         response.headers.update(page_link(request, following))
-        return Page[WebhookDelivery](items=[WebhookDelivery.of(one) for one in found], next_cursor=following)
+        return Page[WebhookDelivery](items=[WebhookDelivery.of(one) for one in shown], next_cursor=following)
 
     @router.post("/v1/webhooks/deliveries/{delivery_id}/replay", status_code=202, responses=problems(409))
     async def replay_delivery(principal: Keeper, delivery_id: UUID) -> WebhookDelivery:

@@ -210,16 +210,19 @@ async def test_the_last_administrator_cannot_leave(directory: Directory) -> None
     assert answer.status_code == 200
 
 
-async def test_pages_show_everybody_once_and_only_for_their_tenant(directory: Directory) -> None:
+async def test_pages_show_everybody_once_end_with_a_full_one_and_are_only_for_their_tenant(
+    directory: Directory,
+) -> None:
     await directory.tenant("acme")
     await directory.tenant("other")
     for number in range(7):
         await directory.person("acme", f"agent{number}")
     seen: list[str] = []
-    path = "/v1/people?limit=3"
+    path = "/v1/people?limit=4"
     cursor = None
     while True:
         page = (await directory.call("acme/admin", "GET", path + (f"&cursor={cursor}" if cursor else ""))).json()
+        assert len(page["items"]) == 4, "a last page that is full is known to be the last"
         seen += [person["person_id"] for person in page["items"]]
         first, cursor = cursor or page["next_cursor"], page["next_cursor"]
         if cursor is None:
