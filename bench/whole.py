@@ -25,6 +25,7 @@ from bench.traffic import Accepted, Seen, at_pace, following, in_batches, sessio
 from cli.demo.timelapse import merged
 from cli.seed import DEFAULT_PACK
 from services.search.domain import mapping
+from shared import kafka
 from shared.contracts.manifest import TOPICS
 from tests.support.desk import Desk, open_desk
 from tests.support.installation import EACH, SERVICES, Installation
@@ -330,6 +331,7 @@ async def _events(running: Running) -> int:
             for topic in TOPICS
             for number in range(topic.partitions)
         ]
+        await kafka.know(consumer, {place.topic for place in partitions})
         return sum((await consumer.end_offsets(partitions)).values())
     finally:
         await consumer.stop()

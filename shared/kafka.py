@@ -206,17 +206,30 @@ async def ping(consumer: AIOKafkaConsumer, timeout: float = 2.0) -> None:
 async def ends(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Mapping[TopicPartition, int]:
     """Where each partition of those topics ends now. Raises TimeoutError while a topic has no partitions yet."""
     partitions = []
+    everything = None
     for topic in topics:
         numbers = consumer.partitions_for_topic(topic)
         if not numbers:
-            # The client has not asked about this topic yet, and topics() drops the partitions.
-            metadata = await consumer._client.fetch_all_metadata()  # noqa: SLF001 - there is no public way
-            numbers = metadata.partitions_for_topic(topic)
+            if everything is None:
+                # topics() drops the partitions, and asking for a topic by its name may create it.
+                everything = await consumer._client.fetch_all_metadata()  # noqa: SLF001 - there is no public way
+            numbers = everything.partitions_for_topic(topic)
         if not numbers:
             raise TimeoutError(f"{topic}: no partitions yet")
         partitions += [TopicPartition(topic, number) for number in numbers]
+    await know(consumer, {place.topic for place in partitions})
     found: Mapping[TopicPartition, int] = await consumer.end_offsets(partitions)
     return found
+
+
+async def know(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> None:
+    """Have a consumer learn in one request who leads the partitions of these topics (broker's names), which exist.
+
+    Asked for offsets of topics that it does not know, the library (aiokafka 0.14) looks them up one after another and
+    waits a tenth of a second after each.
+    """
+    client = consumer._client  # noqa: SLF001 - assign() would do it, and fetch
+    await client.set_topics(client._topics | set(topics))  # noqa: SLF001 - as above
 
 
 async def ensure_topics(

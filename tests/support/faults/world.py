@@ -13,6 +13,7 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from shared import kafka
 from tests.support.faults import contracts
 
 SOURCES = (contracts.ASKED.name, contracts.NOTED.name, contracts.STATE.name)
@@ -107,6 +108,7 @@ async def _ends(
 ) -> dict[tuple[str, int], int]:
     """Where each partition ends."""
     partitions = [TopicPartition(prefix + name, n) for name in topics for n in range(counts.get(name, 0))]
+    await kafka.know(consumer, {place.topic for place in partitions})
     found = await consumer.end_offsets(partitions)
     return {(tp.topic.removeprefix(prefix), tp.partition): end for tp, end in found.items()}
 
@@ -171,6 +173,7 @@ async def _records(
     partitions = [TopicPartition(prefix + name, n) for name in topics for n in range(counts.get(name, 0))]
     if not partitions:
         return []
+    await kafka.know(consumer, {place.topic for place in partitions})
     stops = await consumer.end_offsets(partitions)
     partitions = [partition for partition in partitions if stops[partition]]
     if not partitions:

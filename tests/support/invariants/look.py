@@ -15,6 +15,7 @@ import httpx2
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from shared import kafka
 from shared.contracts.manifest import TOPICS
 from tests.support.databases import address
 from tests.support.invariants import rows
@@ -141,6 +142,7 @@ async def _offsets(places: Places) -> list[Offset]:
     consumer = AIOKafkaConsumer(bootstrap_servers=places.kafka_url, group_id=None)
     await consumer.start()
     try:
+        await kafka.know(consumer, {place.topic for place in parts})
         ends = await consumer.end_offsets(parts)
     finally:
         await consumer.stop()
