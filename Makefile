@@ -86,8 +86,8 @@ images: environment ## Build the services' images: make images S="tickets cli" (
 secrets: environment ## Make the secret files that Compose hands out (DESKWIRE_SECRETS names the folder)
 	@$(PY) -m deploy.containers secrets
 
-compose-test: environment ## Bring the containers up with Compose, lose one, take all down (needs the images; DESKWIRE_COMPOSE)
-	@$(PY) -m deploy.containers compose-test
+compose-test: environment ## Play the whole in containers: demo, a kill, rolls, scaling (needs Docker; DESKWIRE_BASE_IMAGE, DESKWIRE_COMPOSE)
+	@$(PY) -m tests.containers
 
 helm-check: environment ## Lint, render and check the chart for every file of values (HELM names the program)
 	@$(PY) -m deploy.containers helm-check

@@ -21,10 +21,6 @@ def main(arguments: Sequence[str]) -> int:
         case "secrets":
             made = secret_files.make(secret_files.folder(), *rest[:1])
             print(f"{len(made)} secrets made in {secret_files.folder()}")
-        case "compose-test":
-            from deploy.containers import compose_test
-
-            return compose_test.main()
         case "helm-check":
             from deploy.containers import charts
 

@@ -138,8 +138,8 @@ class Senders:
 
         await eventually(taken, within=PATIENCE, every=0.2, what=subject)
 
-    async def flow(self, messages: int, *, at_once: int = 10, pace: float = 0.02) -> None:
-        """So many acts, in an order that the seed decides."""
+    async def flow(self, messages: int, *, first: int = 0, at_once: int = 10, pace: float = 0.02) -> None:
+        """So many acts, in an order that the seed decides; `first` numbers them on from an earlier flow."""
         acts: list[Act] = [self.alert]
         acts += [self.submit] * 11 + [self.send] * 4 + [self.reply] * 2 + [self.solve] * 2
         room = asyncio.Semaphore(at_once)
@@ -150,6 +150,6 @@ class Senders:
                 await asyncio.sleep(pace)
                 await acts[number % len(acts)](number)
 
-        order = list(range(messages))
+        order = list(range(first, first + messages))
         self._random.shuffle(order)
         await asyncio.gather(*(one(number) for number in order))

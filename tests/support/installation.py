@@ -72,6 +72,11 @@ class Installation:
         """The one public address."""
         return self.url("console")
 
+    @property
+    def hooks_url(self) -> str:
+        """The sink as the services reach it."""
+        return self.url("sink")
+
     def database_url(self, service: str) -> str:
         """A service's database by its data role."""
         name = f"{service}{self.suffix}"

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from deploy.local.sink.arrived import Arrived, Call, Mail
+from deploy.local.sink.arrived import KEPT, Arrived, Call, Mail
 
 LARGEST_MAIL = 64 << 20
 _PAGE = """<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="3"><title>Local sink</title>
@@ -111,7 +111,7 @@ def _call_row(call: Call) -> str:
 async def listen(folder: Path, smtp_port: int, http_port: int) -> None:
     """Both listeners, until told to end."""
     host = os.environ.get("SINK_HOST") or "127.0.0.1"
-    arrived = Arrived(folder)
+    arrived = Arrived(folder, int(os.environ.get("SINK_KEPT") or KEPT))
     mailbox = _Smtp(arrived)
     loop = asyncio.get_running_loop()
     smtp = await loop.create_server(

@@ -13,7 +13,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 KEPT = 5_000
-"""Newest mails and newest calls that are listed; the files of older ones are deleted."""
+"""Newest mails and newest calls that are listed unless told otherwise; the files of older ones are deleted."""
 _LINK = re.compile(r"https?://[^\s<>\"')\]]+")
 
 
@@ -52,13 +52,14 @@ class Call:
 class Arrived:
     """Mails and calls, newest last, numbered from 1."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kept: int = KEPT) -> None:
+        self._kept = kept
         self._mail = folder / "mail"
         self._calls = folder / "webhooks"
         for place in (self._mail, self._calls):
             place.mkdir(parents=True, exist_ok=True)
-        self.mails: deque[Mail] = deque((_mail(path) for path in _files(self._mail, "*.eml")), maxlen=KEPT)
-        self.calls: deque[Call] = deque((_call(path) for path in _files(self._calls, "*.json")), maxlen=KEPT)
+        self.mails: deque[Mail] = deque((_mail(path) for path in _files(self._mail, "*.eml", kept)), maxlen=kept)
+        self.calls: deque[Call] = deque((_call(path) for path in _files(self._calls, "*.json", kept)), maxlen=kept)
 
     def add_mail(self, sender: str, recipients: tuple[str, ...], raw: bytes) -> Mail:
         """Keep a mail; its envelope goes before it, as mail stores do."""
@@ -66,7 +67,7 @@ class Arrived:
         envelope = f"X-Envelope: {json.dumps([time.time(), sender, recipients])}\r\n".encode()
         path = self._mail / f"{n:08}.eml"
         path.write_bytes(envelope + raw)
-        if len(self.mails) == KEPT:
+        if len(self.mails) == self._kept:
             (self._mail / f"{self.mails[0].n:08}.eml").unlink(missing_ok=True)
         self.mails.append(_mail(path))
         return self.mails[-1]
@@ -77,7 +78,7 @@ class Arrived:
         text = body.decode(errors="replace")
         call = Call(n=n, at=time.time(), name=name, headers=dict(headers), body=text, status=status)
         (self._calls / f"{n:08}.json").write_text(json.dumps(asdict(call)), encoding="utf-8")
-        if len(self.calls) == KEPT:
+        if len(self.calls) == self._kept:
             (self._calls / f"{self.calls[0].n:08}.json").unlink(missing_ok=True)
         self.calls.append(call)
         return call
@@ -88,8 +89,8 @@ class Arrived:
         return path.read_bytes().split(b"\r\n", 1)[1] if path.is_file() else None
 
 
-def _files(folder: Path, pattern: str) -> Iterator[Path]:
-    return iter(sorted(folder.glob(pattern))[-KEPT:])
+def _files(folder: Path, pattern: str, kept: int) -> Iterator[Path]:
+    return iter(sorted(folder.glob(pattern))[-kept:])
 
 
 def _mail(path: Path) -> Mail:

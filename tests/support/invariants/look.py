@@ -42,6 +42,8 @@ class Places:
     """Empty: the index is not looked at."""
     sink_url: str = ""
     """Empty: what arrived is not counted."""
+    hooks_url: str = ""
+    """The sink as services call it, where that is another address."""
     prefix: str = ""
     suffix: str = ""
     index_prefix: str = ""
@@ -54,6 +56,7 @@ class Places:
             database_url=installation.engines.database_url,
             opensearch_url=installation.engines.opensearch_url,
             sink_url=installation.url("sink"),
+            hooks_url=installation.hooks_url,
             prefix=installation.prefix,
             suffix=installation.suffix,
             index_prefix=installation.index_prefix,

@@ -112,7 +112,7 @@ async def notify(places: Places, tenants: Collection[str], world: World) -> None
                     noticed=row["noticed"],
                 )
             )
-        sink = urlsplit(places.sink_url)
+        sink = urlsplit(places.hooks_url or places.sink_url)
         for row in await connection.fetch(
             f"SELECT d.*, e.url FROM webhook_delivery d JOIN webhook_endpoint e USING (endpoint_id, tenant_id)"  # noqa: S608
             f" WHERE {_MINE}",
@@ -125,7 +125,7 @@ async def notify(places: Places, tenants: Collection[str], world: World) -> None
                     event_id=webhook_id(row["event_id"]),
                     state=row["state"],
                     attempts=row["attempts"],
-                    here=bool(sink.netloc) and place.netloc == sink.netloc,
+                    here=bool(places.sink_url) and place.netloc == sink.netloc,
                     name=place.path.rpartition("/")[2],
                 )
             )
