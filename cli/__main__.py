@@ -27,6 +27,7 @@ COMMANDS = {
     "events": "events",
     "dlq": "dlq",
     "parked": "parked",
+    "rewind": "rewind",
     "clock": "clock",
     "contracts": "contracts",
     "new-service": "new_service",

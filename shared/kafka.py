@@ -11,6 +11,7 @@ import logging
 import ssl
 import struct
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -230,6 +231,29 @@ async def know(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> None:
     """
     client = consumer._client  # noqa: SLF001 - assign() would do it, and fetch
     await client.set_topics(client._topics | set(topics))  # noqa: SLF001 - as above
+
+
+async def rewind(settings: ServiceSettings, group: str, topics: Iterable[str], since: datetime) -> int:
+    """Let a group read again what was published from `since` on; by how many events it went back.
+
+    Only where it has read; never forward. Raises CommitFailedError or UnknownMemberIdError while somebody is in the
+    group, and KafkaError.
+    """
+    consumer = group_consumer(settings, group)
+    back = 0
+    try:
+        await consumer.start()
+        partitions = list(await ends(consumer, topics))
+        consumer.assign(partitions)
+        reached = {one: at for one in partitions if (at := await consumer.committed(one)) is not None}
+        found = await consumer.offsets_for_times(dict.fromkeys(reached, int(since.timestamp() * 1000)))
+        wanted = {one: min(found[one].offset, at) for one, at in reached.items() if found.get(one) is not None}
+        back = sum(reached[one] - at for one, at in wanted.items())
+        if back:
+            await consumer.commit(wanted)
+    finally:
+        await stop(consumer, 5)
+    return back
 
 
 async def ensure_topics(

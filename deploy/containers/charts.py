@@ -1,7 +1,6 @@
 """Lint and render the chart for every file of values, and hold the result against rules and Kubernetes' schemas.
 
-`make helm-check`; HELM names the program. Kubernetes' schemas are checked where the package `kubernetes-validate` is
-installed; what was left out is said.
+`make helm-check`; HELM names the program.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from deploy.local.refusal import Refusal
 
 CHART: Final = CHECKOUT / "deploy/helm/deskwire"
 RELEASE: Final = "desk"
-VERSION: Final = "1.31"
-"""Of Kubernetes, whose schemas are asked."""
+VERSIONS: Final = ("1.27", "1.37")
+"""Of Kubernetes, whose schemas are asked: the oldest that the chart names, and the newest."""
 FOREIGN: Final = frozenset({"keda.sh/v1alpha1", "monitoring.coreos.com/v1"})
 """Kinds of operators, which Kubernetes' own schemas do not know."""
 
@@ -41,7 +40,7 @@ def render(values: Path | None, *sets: str) -> list[dict[str, Any]]:
     program = helm()
     if program is None:
         raise Refusal("helm is not installed.", "Install it or name it with HELM.")
-    command = [program, "template", RELEASE, str(CHART), "--kube-version", f"{VERSION}.0"]
+    command = [program, "template", RELEASE, str(CHART), "--kube-version", f"{VERSIONS[-1]}.0"]
     command += ["--values", str(values)] if values else []
     for one in sets:
         command += ["--set", one]
@@ -52,18 +51,48 @@ def render(values: Path | None, *sets: str) -> list[dict[str, Any]]:
 
 
 def complaints(objects: list[dict[str, Any]]) -> list[str]:
-    """What is wrong with pods of ours: each line names the object and the rule."""
+    """What is wrong with objects of ours: each line names the object and the rule."""
     found: list[str] = []
     for one in objects:
         name = f"{one['kind']}/{one['metadata']['name']}"
         if one["kind"] in {"Deployment", "Job"}:
-            found += [f"{name}: {text}" for text in _pod(one["kind"], one["spec"]["template"]["spec"])]
+            labels = one["metadata"]["labels"]
+            pod = one["spec"]["template"]["spec"]
+            serves = one["kind"] == "Deployment" and labels["app.kubernetes.io/component"] != "tools"
+            found += [f"{name}: {text}" for text in (*_pod(pod, serves=serves), *_secrets(pod))]
+        if one["kind"] == "ScaledObject" and not _scales(one["spec"], objects):
+            found.append(f"{name}: scales nothing that is there, or beyond its own bounds")
     names = [(one["kind"], one["metadata"]["name"]) for one in objects]
     found += [f"{kind}/{name}: there twice" for kind, name in dict.fromkeys(names) if names.count((kind, name)) > 1]
     return found
 
 
-def _pod(kind: str, pod: dict[str, Any]) -> list[str]:
+def _scales(spec: dict[str, Any], objects: list[dict[str, Any]]) -> bool:
+    """Whether the target is there, leaves its number to the scaler, and the bounds are in order."""
+    target = spec["scaleTargetRef"]["name"]
+    found = [one for one in objects if one["kind"] == "Deployment" and one["metadata"]["name"] == target]
+    bounds = 1 <= spec["minReplicaCount"] <= spec["maxReplicaCount"]
+    return bounds and len(found) == 1 and "replicas" not in found[0]["spec"]
+
+
+def _secrets(pod: dict[str, Any]) -> list[str]:
+    """Every file that a variable names is there, and no Secret is mounted as a whole."""
+    there: set[str] = set()
+    found = []
+    for volume in pod["volumes"]:
+        if "secret" in volume:
+            items = volume["secret"].get("items")
+            there |= {item["path"] for item in items or ()}
+            found += [] if items else ["sees every key of the Secret"]
+    for container in pod["containers"]:
+        for variable in container["env"]:
+            path = str(variable.get("value", ""))
+            if path.startswith("/run/secrets/") and path.removeprefix("/run/secrets/") not in there:
+                found.append(f"names {path}, which is not there")
+    return found
+
+
+def _pod(pod: dict[str, Any], *, serves: bool) -> list[str]:
     found = []
     if not pod.get("securityContext", {}).get("runAsNonRoot"):
         found.append("may run as root")
@@ -79,27 +108,26 @@ def _pod(kind: str, pod: dict[str, Any]) -> list[str]:
             found.append("has no limits or requests")
         if container["image"].endswith(":latest") or ":" not in container["image"]:
             found.append("has no fixed version")
-        if kind == "Deployment" and not {"startupProbe", "livenessProbe", "readinessProbe"} <= container.keys():
+        if serves and not {"startupProbe", "livenessProbe", "readinessProbe"} <= container.keys():
             found.append("lacks a probe")
         if any("PASSWORD" in variable["name"] or "DATABASE_URL" in variable["name"] for variable in container["env"]):
             found.append("has a secret in its environment")
     return found
 
 
-def against_schemas(objects: list[dict[str, Any]]) -> list[str] | None:
-    """What Kubernetes' schemas refuse, strictly; None where their package is not installed."""
-    try:
-        schemas = importlib.import_module("kubernetes_validate")
-    except ModuleNotFoundError:
-        return None
+def against_schemas(objects: list[dict[str, Any]]) -> list[str]:
+    """What Kubernetes' schemas refuse, strictly."""
+    # Only here: the package is the tests', and the command line of containers does without it.
+    schemas = importlib.import_module("kubernetes_validate")
     found = []
     for one in objects:
         if one["apiVersion"] in FOREIGN:
             continue
-        try:
-            schemas.validate(one, VERSION, strict=True)
-        except schemas.ValidationError as error:
-            found.append(f"{one['kind']}/{one['metadata']['name']}: {error.message}")
+        for version in VERSIONS:
+            try:
+                schemas.validate(one, version, strict=True)
+            except schemas.ValidationError as error:
+                found.append(f"{one['kind']}/{one['metadata']['name']}: {version}: {error.message}")
     return found
 
 
@@ -109,18 +137,29 @@ def main() -> int:
     if program is None:
         raise Refusal("helm is not installed.", "Install it or name it with HELM; `make unit` checks the rest.")
     status = 0
-    for values in values_files():
+    for values in [CHART / "values.yaml", *values_files()]:
         lint = subprocess.run(
-            [program, "lint", "--strict", "--quiet", str(CHART), "--values", str(values)],
+            [
+                program,
+                "lint",
+                "--strict",
+                "--quiet",
+                "--kube-version",
+                f"{VERSIONS[-1]}.0",
+                str(CHART),
+                "-f",
+                str(values),
+            ],
             check=False,
             capture_output=True,
             text=True,
         )
         objects = render(values)
-        schemas = against_schemas(objects)
-        wrong = complaints(objects) + (schemas or []) + ([lint.stdout + lint.stderr] if lint.returncode else [])
-        told = "schemas not asked (kubernetes-validate is not installed)" if schemas is None else f"schemas {VERSION}"
-        print(f"  {values.name:<18} {len(objects):>3} objects, {told}, {len(wrong) or 'nothing'} wrong")
+        wrong = (
+            complaints(objects) + against_schemas(objects) + ([lint.stdout + lint.stderr] if lint.returncode else [])
+        )
+        asked = f"schemas of Kubernetes {' and '.join(VERSIONS)}"
+        print(f"  {values.name:<18} {len(objects):>3} objects, {asked}, {len(wrong) or 'nothing'} wrong")
         for line in wrong:
             print(f"    {line}")
         status |= bool(wrong)

@@ -55,6 +55,12 @@ def _wanted(target: Path, server: str) -> Iterator[tuple[str, str]]:
         yield f"{service}_migrate_database_password", secrets.token_hex(24)
         password = _read(target, f"{service}_database_password")
         yield f"{service}_database_url", f"postgresql://{service}:{password}@{host}/{service}{options}"
+    # For a Kafka that asks who one is; one without does not read them.
+    for user in (*with_database(), "provision", "operator", "lag", "admin"):
+        name = "kafka_admin_password" if user == "admin" else f"{user}_kafka_password"
+        yield name, secrets.token_hex(24)
+    # KEDA reads the name from a Secret too.
+    yield "lag_kafka_username", "lag"
 
 
 def _read(target: Path, name: str) -> str:

@@ -1,4 +1,4 @@
-"""What holds for images, Compose and the chart without a daemon, helm or a cluster."""
+"""What holds for images and Compose without a daemon."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]  # ships no types
 import pytest
 import yaml
 
-from deploy.containers import charts, images, sbom, secret_files
+from deploy.containers import images, sbom, secret_files
 from deploy.local.services import discover
-from shared.contracts.event import Topic
-from shared.contracts.manifest import TOPICS
+from shared import access
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILES = [ROOT / "deploy/Dockerfile", ROOT / "deploy/engines/Dockerfile"]
@@ -30,11 +28,6 @@ OWN = {"shared", "services", "cli", "deploy"}
 
 def _compose(name: str = "compose.yaml") -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / name).read_text())
-    return found
-
-
-def _values(path: Path | None = None) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((path or charts.CHART / "values.yaml").read_text())
     return found
 
 
@@ -146,8 +139,14 @@ def test_compose_has_every_service_hardened_limited_and_without_more_secrets_tha
 def test_compose_names_the_files_that_make_secrets_writes(tmp_path: Path) -> None:
     target = tmp_path / "secrets"
     made = secret_files.make(target)
-    named = {Path(one["file"].rpartition("/")[2]).name for one in _compose()["secrets"].values()}
-    assert named == set(made)
+    named, more = (
+        {one["file"].rpartition("}/")[2] for one in _compose(name)["secrets"].values()}
+        for name in ("compose.yaml", "compose.prod.yaml")
+    )
+    assert named < set(made)
+    foreign = {"kafka_ca.pem", "database_ca.pem", "opensearch_ca.pem", "search_opensearch_password"}
+    # Kubernetes alone has a reader of lag.
+    assert named | more | {"lag_kafka_username"} == set(made) | foreign
     assert stat.S_IMODE(target.stat().st_mode) == 0o700
     before = {path.name: path.read_text() for path in target.iterdir()}
     assert secret_files.make(target) == []
@@ -173,69 +172,22 @@ def test_secrets_for_a_server_elsewhere_keep_its_options(tmp_path: Path) -> None
     assert (tmp_path / "sla_database_url").read_text().endswith("@db.example:5432/sla?sslmode=require\n")
 
 
-def test_production_gives_every_service_the_engines_outside() -> None:
+def test_production_gives_every_service_the_engines_outside_and_a_user_of_its_own() -> None:
     overlay = _compose("compose.prod.yaml")["services"]
-    assert set(WITH_DATABASE) | {"provision", "deskwire"} <= overlay.keys()
+    assert set(WITH_DATABASE) | {"access", "provision", "deskwire"} <= overlay.keys()
     for service in WITH_DATABASE:
-        assert {"kafka_ca", "kafka_password"} <= set(overlay[service]["secrets"])
-        assert overlay[service]["environment"]["KAFKA_CA_FILE"] == "/run/secrets/kafka_ca"
+        told = overlay[service]["environment"]
+        assert told["KAFKA_USERNAME"] == f"${{TOPIC_PREFIX:-}}{service}"
+        for variable in ("KAFKA_CA_FILE", "DATABASE_CA_FILE"):
+            assert told[variable].removeprefix("/run/secrets/") in overlay[service]["secrets"]
+        passwords = [name for name in overlay[service]["secrets"] if name.endswith("_kafka_password")]
+        assert passwords == [f"{service}_kafka_password"]
+    asked = {name for name in overlay["access"]["secrets"] if isinstance(name, str) and name.endswith("kafka_password")}
+    assert asked == {f"{user}_kafka_password" for user in access.users()}
+    assert overlay["provision"]["depends_on"]["access"] == {"condition": "service_completed_successfully"}
 
 
 def test_what_make_images_builds_is_what_there_is() -> None:
     assert images.known() == [*SERVICES, "cli", "sink"]
     wanted = [images.BORROWED.get(name, name) for name in images.known()]
     assert all((ROOT / f"requirements/{name}.txt").is_file() for name in wanted)
-
-
-def test_the_chart_knows_every_service_and_no_more_instances_than_partitions() -> None:
-    values = _values()
-    assert sorted(values["services"]) == SERVICES
-    assert values["kafka"]["partitions"] == max(topic.partitions for topic in TOPICS) == Topic.partitions
-    chart = yaml.safe_load((charts.CHART / "Chart.yaml").read_text())
-    assert re.fullmatch(r"\d+\.\d+\.\d+", chart["version"])
-    assert (
-        chart["appVersion"] == re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[0]
-    )
-
-
-@pytest.mark.parametrize("path", [charts.CHART / "values.yaml", *charts.values_files()], ids=lambda path: path.name)
-def test_values_follow_their_schema(path: Path) -> None:
-    schema = json.loads((charts.CHART / "values.schema.json").read_text())
-    jsonschema.Draft7Validator.check_schema(schema)
-    jsonschema.Draft7Validator(schema).validate(_values() | _values(path))
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"services": {"tickts": {}}},
-        {"services": {"tickets": {"replicas": 0}}},
-        {"services": {"tickets": {"scaling": {"maximum": 3}}}},
-        {"image": {"tag": "latest"}},
-        {"kafka": {"partitions": "many"}},
-        {"blobs": {"url": "http://blobs"}},
-        {"defaults": {"resources": {"limits": {"memory": "lots"}}}},
-    ],
-    ids=str,
-)
-def test_the_schema_refuses_mistakes(wrong: dict[str, Any]) -> None:
-    schema = json.loads((charts.CHART / "values.schema.json").read_text())
-    assert not jsonschema.Draft7Validator(schema).is_valid(_values() | wrong)
-
-
-@pytest.mark.skipif(charts.helm() is None, reason="helm is not installed (HELM names it)")
-@pytest.mark.parametrize("path", [None, *charts.values_files()], ids=lambda path: path.name if path else "values.yaml")
-def test_the_chart_renders_to_hardened_pods(path: Path | None) -> None:
-    objects = charts.render(path)
-    assert charts.complaints(objects) == []
-    assert not charts.against_schemas(objects)
-    for one in objects:
-        if one["kind"] == "ScaledObject":
-            assert one["spec"]["maxReplicaCount"] <= Topic.partitions
-
-
-@pytest.mark.skipif(charts.helm() is None, reason="helm is not installed (HELM names it)")
-def test_one_service_alone_brings_nothing_of_the_others() -> None:
-    objects = charts.render(charts.CHART / "values/one-service.yaml")
-    assert [one["metadata"]["name"] for one in objects if one["kind"] == "Deployment"] == ["desk-triage"]
-    assert not [one for one in objects if one["kind"] == "Job"]

@@ -28,7 +28,7 @@ CLIENTS = (
 """What the bus is made of."""
 HOSTS = ("shared/ahead.py", "shared/process.py", "shared/host.py", "shared/admin.py", "shared/dlq.py")
 """What runs it and what looks after it."""
-ONLY_ERRORS = ("shared/host.py", "cli/refuse.py")
+ONLY_ERRORS = ("shared/host.py", "cli/refuse.py", "cli/rewind.py")
 """May know the libraries' errors, to say in a sentence that an engine is away."""
 OUTSIDERS = ("cli/events.py", "cli/demo/", "bench/")
 """Subscribe the documented way, look on without a group, measure the bare client."""

@@ -26,15 +26,23 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{ printf "%sdeskwire-%s:%s" .root.Values.image.registry .service (.root.Values.image.tag | default .root.Chart.AppVersion) | quote }}
 {{- end }}
 
-{{/* Settings everybody gets; none is a secret. */}}
+{{/* The user a service is on the broker: (dict "root" $ "service" "tickets"). */}}
+{{- define "deskwire.user" -}}
+{{ printf "%s%s" .root.Values.kafka.topicPrefix .service }}
+{{- end }}
+
+{{/* Settings everybody gets, with `user` on the broker; none is a secret. */}}
 {{- define "deskwire.environment" -}}
 {{- $root := .root -}}
 - {name: KAFKA_URL, value: {{ $root.Values.kafka.url | quote }}}
-{{- with $root.Values.kafka.username }}
-- {name: KAFKA_USERNAME, value: {{ . | quote }}}
+{{- if and $root.Values.kafka.sasl .user }}
+- {name: KAFKA_USERNAME, value: {{ .user | quote }}}
 {{- end }}
 {{- if $root.Values.kafka.tls }}
 - {name: KAFKA_CA_FILE, value: /run/secrets/kafka_ca}
+{{- end }}
+{{- if $root.Values.database.tls }}
+- {name: DATABASE_CA_FILE, value: /run/secrets/database_ca}
 {{- end }}
 {{- with $root.Values.kafka.topicPrefix }}
 - {name: TOPIC_PREFIX, value: {{ . | quote }}}
@@ -80,18 +88,31 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end }}
 
+{{/* The key of the Secret by which Kafka is reached as a user: (dict "root" $ "key" "tickets_kafka_password"). */}}
+{{- define "deskwire.kafka" -}}
+{{- if .root.Values.kafka.sasl }}
+- {key: {{ .key }}, path: kafka_password}
+{{- end }}
+{{- end }}
+
+{{/* Certificates of authorities; everybody's environment names them, and they are no secret. */}}
+{{- define "deskwire.authorities" -}}
+{{- if .root.Values.kafka.tls }}
+- {key: kafka_ca, path: kafka_ca}
+{{- end }}
+{{- if .root.Values.database.tls }}
+- {key: database_ca, path: database_ca}
+{{- end }}
+{{- end }}
+
 {{/* Keys of the Secret that a service reads, as items of a volume. */}}
 {{- define "deskwire.secrets" -}}
 {{- $root := .root -}}
 - {key: master_key, path: master_key}
+{{- include "deskwire.authorities" . }}
 {{- if ne .service "console" }}
 - {key: {{ .service }}_database_url, path: {{ .service }}_database_url}
-{{- if $root.Values.kafka.username }}
-- {key: kafka_password, path: kafka_password}
-{{- end }}
-{{- if $root.Values.kafka.tls }}
-- {key: kafka_ca, path: kafka_ca}
-{{- end }}
+{{- include "deskwire.kafka" (dict "root" $root "key" (printf "%s_kafka_password" .service)) }}
 {{- end }}
 {{- if eq .service "search" }}
 {{- if $root.Values.opensearch.username }}
