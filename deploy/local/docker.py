@@ -1,5 +1,7 @@
 """The engines as containers, with ENGINES=docker; images by DESKWIRE_KAFKA_IMAGE, _POSTGRES_IMAGE, _OPENSEARCH_IMAGE.
 
+Not named: those that `make engine-images` built, else the official ones.
+
 Containers carry their owner's state folder as a label: found again by the next start, removed by `down`.
 """
 
@@ -13,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from deploy.local import ports
+from deploy.local import images, ports
 from deploy.local.kafka import answers_metadata
 from deploy.local.opensearch import healthy
 from deploy.local.postgres import ADMINISTRATOR, SETTINGS
@@ -44,9 +46,9 @@ class Image:
     command: tuple[str, ...] = field(default=())
 
 
-def image(role: str, *, port: int, password: str) -> Image:
-    """Describe one engine as a container that answers on 127.0.0.1:`port`."""
-    named = os.environ.get(f"DESKWIRE_{role.upper()}_IMAGE")
+def image(role: str, *, port: int, password: str, built: bool) -> Image:
+    """Describe one engine as a container that answers on 127.0.0.1:`port`; `built`: our own image of it is there."""
+    named = os.environ.get(f"DESKWIRE_{role.upper()}_IMAGE") or (images.reference(role) if built else None)
     match role:
         case "kafka":
             return Image(reference=named or "apache/kafka:4.3.1", port=9092, variables=_kafka(port))
@@ -144,7 +146,9 @@ def _bring_up(client: Any, record: Record, progress: Progress, role: str) -> str
         container, how = kept[0], "runs already, taken over"
     else:
         port = ports.choose(record, role)
-        container = _run(image(role, port=port, password=record.password(ADMINISTRATOR)), port, labels)
+        built = bool(client.images.list(name=images.reference(role)))
+        engine = image(role, port=port, password=record.password(ADMINISTRATOR), built=built)
+        container = _run(engine, port, labels)
         how = "ready"
     deadline = time.monotonic() + START_SECONDS
     while not _ready(record, role):

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from deploy.containers import images, sbom, secret_files
+from deploy.local import docker
 from deploy.local.services import discover
 from shared import access
 
@@ -185,6 +186,23 @@ def test_production_gives_every_service_the_engines_outside_and_a_user_of_its_ow
     asked = {name for name in overlay["access"]["secrets"] if isinstance(name, str) and name.endswith("kafka_password")}
     assert asked == {f"{user}_kafka_password" for user in access.users()}
     assert overlay["provision"]["depends_on"]["access"] == {"condition": "service_completed_successfully"}
+
+
+@pytest.mark.parametrize("role", ["kafka", "postgres", "opensearch"])
+def test_an_engine_is_the_image_that_is_named_else_our_own_else_the_official_one(
+    role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = f"DESKWIRE_{role.upper()}_IMAGE"
+    monkeypatch.delenv(variable, raising=False)
+    ours = docker.image(role, port=1, password="p", built=True).reference
+    assert ours == f"deskwire-engine-{role}:local"
+    assert docker.image(role, port=1, password="p", built=False).reference.split(":")[0] in {
+        "apache/kafka",
+        "pgvector/pgvector",
+        "opensearchproject/opensearch",
+    }
+    monkeypatch.setenv(variable, "mirror.example/engine:1")
+    assert docker.image(role, port=1, password="p", built=True).reference == "mirror.example/engine:1"
 
 
 def test_what_make_images_builds_is_what_there_is() -> None:
