@@ -5,7 +5,7 @@ PY = "$(VENV)/bin/python"
 LOCAL = $(PY) -m deploy.local
 BIN = "$(VENV)/bin"
 .DEFAULT_GOAL := help
-.PHONY: help environment demo up down status logs restart run test unit integration scenarios soak bench suites lint format types lock new-service env engine-images images secrets compose-test helm-check clean
+.PHONY: help environment demo up down status logs restart run test unit integration scenarios soak bench suites lint format types lock new-service env engine-images images secrets compose-test secure-test helm-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { gsub(/\$$\$$/, "$$", $$2); printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -88,6 +88,9 @@ secrets: environment ## Make the secret files that Compose hands out (DESKWIRE_S
 
 compose-test: environment ## Play the whole in containers: demo, a kill, rolls, scaling (needs Docker; DESKWIRE_BASE_IMAGE, DESKWIRE_COMPOSE)
 	@$(PY) -m tests.containers
+
+secure-test: environment ## Play a message and denied writes in containers on closed engines: TLS, SCRAM, rights (needs Docker)
+	@$(PY) -m tests.containers.secured
 
 helm-check: environment ## Lint, render and check the chart for every file of values (HELM names the program)
 	@$(PY) -m deploy.containers helm-check

@@ -38,7 +38,7 @@ def make(target: Path, server: str = SERVER) -> list[str]:
     for name, value in _wanted(target, server):
         path = target / name
         if not path.exists():
-            _write(path, value)
+            write(path, value)
             made.append(name)
     return made
 
@@ -67,8 +67,8 @@ def _read(target: Path, name: str) -> str:
     return (target / name).read_text(encoding="utf-8").strip()
 
 
-def _write(path: Path, value: str) -> None:
-    """Whole or not at all: half a password would be kept for ever."""
+def write(path: Path, value: str) -> None:
+    """Put a secret into its file, whole or not at all: half a password would be kept for ever."""
     draft = path.with_name(f"{path.name}.part")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:

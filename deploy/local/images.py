@@ -46,16 +46,27 @@ def build(cache: Path, progress: Progress) -> list[str]:
             shutil.copytree(getattr(places, name), context / name, symlinks=True, copy_function=_link)
         for role in PARTS:
             began = time.monotonic()
-            _docker(context, role)
+            _docker(context, role, "--target", role)
             made.append(reference(role))
             progress.say(f"  {made[-1]} built in {time.monotonic() - began:.0f} s")
     return made
 
 
-def _docker(context: Path, role: str) -> None:
+def build_postgres_tls(programs: Path) -> str:
+    """Build the PostgreSQL with TLS from where it was unpacked to; its reference. Raises Refusal."""
+    with tempfile.TemporaryDirectory(prefix="deskwire-images-") as folder:
+        context = Path(folder)
+        for path in RECIPE.iterdir():
+            shutil.copy(path, context / path.name)
+        shutil.copytree(programs, context / "postgres", symlinks=True, copy_function=_link)
+        _docker(context, "postgres-tls", "--file", str(context / "postgres-tls.Dockerfile"))
+    return reference("postgres-tls")
+
+
+def _docker(context: Path, role: str, *options: str) -> None:
     base = os.environ.get("DESKWIRE_BASE_IMAGE", DEFAULT_BASE)
     built = subprocess.run(
-        ["docker", "build", "--target", role, "--tag", reference(role), "--build-arg", f"BASE={base}", str(context)],
+        ["docker", "build", *options, "--tag", reference(role), "--build-arg", f"BASE={base}", str(context)],
         check=False,
         capture_output=True,
         text=True,

@@ -30,7 +30,7 @@ LOG = folders.CHECKOUT / "build" / "compose-test.log"
 def main() -> int:
     """Play it and print the table."""
     report = Report()
-    _require()
+    require()
     _build(report)
     with tempfile.TemporaryDirectory(prefix="deskwire-compose-") as folder:
         project = stack.Stack(Path(folder) / "secrets")
@@ -54,7 +54,7 @@ def main() -> int:
     return 1 if report.failed else 0
 
 
-def _require() -> None:
+def require() -> None:
     """A daemon and Compose. Raises Refusal."""
     stack.program()
     if subprocess.run(["docker", "info"], check=False, capture_output=True).returncode != 0:

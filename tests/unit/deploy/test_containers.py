@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.containers import images, sbom, secret_files
+from deploy.containers import images, sbom, secret_files, secured_files
 from deploy.local import docker
 from deploy.local.services import discover
 from shared import access
 
 ROOT = Path(__file__).parents[3]
-DOCKERFILES = [ROOT / "deploy/Dockerfile", ROOT / "deploy/engines/Dockerfile"]
+DOCKERFILES = [ROOT / "deploy/Dockerfile", *sorted((ROOT / "deploy/engines").glob("*Dockerfile"))]
 SERVICES = discover()
 WITH_DATABASE = [service for service in SERVICES if service != "console"]
 OWN = {"shared", "services", "cli", "deploy"}
@@ -32,7 +32,7 @@ def _compose(name: str = "compose.yaml") -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: str(path.parent.name))
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_images_run_as_somebody_from_a_fixed_version(path: Path) -> None:
     text = path.read_text()
     lines = [line for line in text.splitlines() if not line.startswith("#")]
@@ -203,6 +203,19 @@ def test_an_engine_is_the_image_that_is_named_else_our_own_else_the_official_one
     }
     monkeypatch.setenv(variable, "mirror.example/engine:1")
     assert docker.image(role, port=1, password="p", built=True).reference == "mirror.example/engine:1"
+
+
+def test_the_secured_engines_get_every_secret_that_their_file_names(tmp_path: Path) -> None:
+    secured_files.make(tmp_path)
+    for name in ("compose.yaml", "compose.prod.yaml", "compose.secure.yaml"):
+        assert {one["file"].rpartition("}/")[2] for one in _compose(name)["secrets"].values()} <= {
+            path.name for path in tmp_path.iterdir()
+        }
+    settings = (tmp_path / "kafka_settings").read_text()
+    assert "allow.everyone.if.no.acl.found=false" in settings
+    assert (tmp_path / "kafka_admin_password").read_text().strip() in (tmp_path / "kafka_users").read_text()
+    kafka = _compose("compose.secure.yaml")["services"]["kafka"]["environment"]
+    assert "PLAINTEXT://" not in kafka["KAFKA_LISTENERS"].replace("SASL_PLAINTEXT", "")
 
 
 def test_what_make_images_builds_is_what_there_is() -> None:
