@@ -176,7 +176,7 @@ class Play:
         await throughput.restore(self.stack)
         one, three = rates[1], rates[REPLICAS]
         shown = f"{three:.0f}/s against {one:.0f}/s: {three / one:.1f} times, {throughput.SHARE} of a core each"
-        self.report.check(f"triage with {REPLICAS} replicas against 1", shown, three > one)
+        self.report.figure(f"triage with {REPLICAS} replicas against 1", shown)
         await desk.close()
 
     async def _up(self, *arguments: str, **variables: str) -> None:

@@ -18,9 +18,9 @@ from tests.containers.stack import Stack
 from tests.support.desk import Desk
 from tests.support.waiting import eventually
 
-BACKLOG = 6_000
+BACKLOG = 4_000
 BATCH = 200
-SHARE = "0.3"
+SHARE = "0.15"
 """Of a core for each replica: the machine's cores are not to be what limits three of them."""
 ENDING = 0.95
 """Of the backlog; then the first replicas run dry."""
