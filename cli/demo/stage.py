@@ -15,6 +15,8 @@ from cli.demo.topics import Event, Topics
 
 PATIENCE = 30.0
 """Seconds a step waits for what must happen; nothing here takes that long on a working system."""
+AGAIN = frozenset({502, 503, 504})
+"""Statuses of a service that is busy or starting, and says: ask again."""
 T = TypeVar("T")
 
 
@@ -83,13 +85,22 @@ class Stage:
         return found
 
     async def eventually(self, ask: Callable[[], Awaitable[T | None]], what: str, patience: float = PATIENCE) -> T:
-        """Ask an API or the sink, again and again, until it has an answer. Raises MissingError."""
+        """Ask an API or the sink, again and again, until it has an answer.
+
+        Raises MissingError, and HTTPStatusError for a refusal; for 502 to 504 only when they do not end.
+        """
         deadline = time.monotonic() + patience
-        while (found := await ask()) is None:
-            if time.monotonic() > deadline:
+        while True:
+            over = time.monotonic() > deadline
+            try:
+                if (found := await ask()) is not None:
+                    return found
+            except httpx2.HTTPStatusError as error:
+                if over or error.response.status_code not in AGAIN:
+                    raise
+            if over:
                 raise MissingError(f"no {what} within {patience:.0f} s")
             await asyncio.sleep(0.1)
-        return found
 
     async def fact(self, topic: str, patience: float = PATIENCE, **fields: object) -> Event:
         """The first event of a topic with these values, once it is there. Raises MissingError."""

@@ -145,8 +145,10 @@ class Play:
         (old,) = self.stack.containers(service)
         async with load.flowing():
             began = time.monotonic()
-            await self._up("--no-recreate", "--scale", f"{service}=2", service, DESKWIRE_TAG=self.rolled)
-            await self._up("--scale", f"{service}=1", service, DESKWIRE_TAG=self.rolled)
+            # Built here, also where the other images are a registry's.
+            release = {"DESKWIRE_TAG": self.rolled, "DESKWIRE_REGISTRY": ""}
+            await self._up("--no-recreate", "--scale", f"{service}=2", service, **release)
+            await self._up("--scale", f"{service}=1", service, **release)
             took = time.monotonic() - began
         now = self.stack.containers(service)
         replaced = len(now) == 1 and now[0].id != old.id and now[0].image != old.image

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from cli.demo.mailbox import letters
+from cli.demo.sink import Sink
+from cli.demo.stage import Addresses, Stage
 from cli.demo.story import emergency, outage
 from cli.demo.timelapse import merged
+from cli.demo.topics import Topics
 from cli.seed import DEFAULT_PACK
 from services.directory.domain.pack_check import check
 
@@ -56,3 +60,30 @@ def test_a_letter_without_a_readable_sender_has_the_null_sender(tmp_path: Path) 
 def test_the_reports_of_the_outage_come_from_three_people_in_three_wordings() -> None:
     assert len({sender for sender, _, _ in outage.REPORTS}) == len({text for *_, text in outage.REPORTS}) == 3
     assert emergency.SENDER not in {sender for sender, _, _ in outage.REPORTS}
+
+
+@pytest.mark.parametrize(("status", "patience", "asked"), [(503, 20, 3), (503, 0, 2), (500, 20, 1)])
+async def test_a_service_that_is_busy_is_asked_again_and_a_broken_one_is_not(
+    status: int, patience: float, asked: int
+) -> None:
+    async with httpx2.AsyncClient() as client:
+        addresses = Addresses(
+            origin="", kafka="", prefix="", smtp_host="", smtp_port=1, sink="", hooks="", tenant="", support="", key=""
+        )
+        stage = Stage(
+            addresses=addresses, client=client, topics=Topics("a"), sink=Sink(client, 0, 0), say=print, run="one"
+        )
+        answers: list[int] = []
+
+        async def ask() -> str | None:
+            answers.append(status if len(answers) < 2 else 200)
+            answer = httpx2.Response(answers[-1], request=httpx2.Request("GET", "http://a.example"))
+            answer.raise_for_status()
+            return "there"
+
+        if asked == 3:
+            assert await stage.eventually(ask, "an answer", patience) == "there"
+        else:
+            with pytest.raises(httpx2.HTTPStatusError):
+                await stage.eventually(ask, "an answer", patience)
+    assert len(answers) <= asked
