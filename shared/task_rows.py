@@ -67,6 +67,16 @@ _ADD = """
     ON CONFLICT (id) DO NOTHING
 """
 
+_HASTEN = """
+    UPDATE task SET due_at = desk_now()
+    WHERE id IN (
+        SELECT id FROM task
+        WHERE kind = $1 AND key = ANY ($2::text[]) AND attempts = 0 AND parked_at IS NULL AND lease_token IS NULL
+            AND due_at > desk_now() AND due_at <= desk_now() + $3::interval
+        ORDER BY id FOR UPDATE
+    )
+"""
+
 _EXPIRE = """
     UPDATE task SET lease_token = NULL, lease_until = NULL
     WHERE id IN (
@@ -120,6 +130,12 @@ async def insert(tx: Tx, tasks: Sequence[Task]) -> None:
 async def delete(tx: Tx, kind: str, keys: Sequence[str]) -> None:
     """Take tasks away by what they are about; the result of one being worked on will be dropped."""
     await tx.execute("DELETE FROM task WHERE kind = $1 AND key = ANY ($2::text[])", kind, list(keys))
+
+
+async def hasten(tx: Tx, kind: str, keys: Sequence[str], within: timedelta) -> int:
+    """Make tasks due that would be anyway `within` that time and were not tried yet; how many there were."""
+    tag = await tx.execute(_HASTEN, kind, list(keys), within)
+    return int(tag.rpartition(" ")[2])
 
 
 async def expire(database: Database) -> list[UUID]:

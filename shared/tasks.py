@@ -113,6 +113,12 @@ async def cancel(tx: Tx, kind: str, keys: Sequence[str]) -> None:
     await task_rows.delete(tx, kind, keys)
 
 
+async def hasten(tx: Tx, kind: str, keys: Sequence[str], within: timedelta) -> None:
+    """Have work done now that was to wait, `within` that time at most; what was put off for longer stays so."""
+    if keys and await task_rows.hasten(tx, kind, keys, within):
+        await hint(tx, CHANNEL, 0.0)
+
+
 class _LeaseLostError(Exception):
     """Somebody else has the task now, or it was cancelled: our result must not be written."""
 

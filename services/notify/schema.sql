@@ -153,6 +153,16 @@ CREATE TABLE thread_entry (
 );
 CREATE INDEX thread_entry_at ON thread_entry USING btree (at);
 
+CREATE TABLE ticket_language (
+    ticket_id uuid NOT NULL,
+    tenant_id text NOT NULL,
+    language text,
+    at timestamp with time zone NOT NULL,
+    CONSTRAINT ticket_language_pkey PRIMARY KEY (ticket_id)
+);
+CREATE INDEX ticket_language_at ON ticket_language USING btree (at);
+COMMENT ON COLUMN ticket_language.language IS 'null: triage could not tell';
+
 CREATE TABLE webhook_delivery (
     id uuid NOT NULL,
     seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY,

@@ -29,6 +29,9 @@ class Settings(HttpSettings):
     )
     smtp_seconds: float = Field(20.0, gt=0, le=300, description="How long to wait for the mail server's answers.")
     smtp_connections: int = Field(8, ge=1, le=50, description="Mails handed over at once; pages have as many again.")
+    language_patience_seconds: float = Field(
+        5.0, ge=0, le=60, description="How long an acknowledgement waits for triage to find out the mail's language."
+    )
     delivery_days: int = Field(90, ge=7, description="How long what was told is kept; at least the tickets' topics.")
     webhook_allowed_networks: str = Field(
         "", description="Networks (CIDR, by commas) webhooks may call although not public; any port, also without TLS."

@@ -12,10 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.notify.api.desk import Desk, own_person
-from services.notify.desk.telling import MAIL, PAGE
 from services.notify.domain.planning import State
 from services.notify.store import deliveries, notices
-from services.notify.store.deliveries import Delivery
+from services.notify.store.deliveries import MAIL, PAGE, Delivery
 from services.notify.store.notices import Notice
 from shared import tasks
 from shared.auth import Principal

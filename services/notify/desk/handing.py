@@ -15,12 +15,11 @@ from uuid import UUID
 
 from prometheus_client import Counter, Histogram
 
-from services.notify.desk.telling import MAIL, PAGE
 from services.notify.desk.writing import Mail, Over, Writing
 from services.notify.domain.planning import State
 from services.notify.smtp.server import AwayError, DoubtError, MailServer, Refused
 from services.notify.store import deliveries, threads
-from services.notify.store.deliveries import Delivery
+from services.notify.store.deliveries import MAIL, PAGE, Delivery
 from services.notify.store.threads import Entry
 from shared.contracts.notification import DeliveryChannel, NotificationDelivered, NotificationFailed
 from shared.db import Database, Tx

@@ -1,6 +1,6 @@
 """Facts into deliveries: a whole batch in few statements, each hand-off a task, each notice a row.
 
-Order of locks, the same in every transaction: pages, chat answers, courtesies, deliveries, tasks.
+Order of locks, the same in every transaction: pages, languages, chat answers, courtesies, deliveries, tasks.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ import structlog
 
 from services.notify.desk.known import Known, Missing, Notices, named
 from services.notify.desk.links import Links
+from services.notify.desk.speaking import Speaking
 from services.notify.domain import occasions, planning
 from services.notify.domain.letter import is_identifier, one_line
 from services.notify.domain.occasions import Fact
 from services.notify.domain.planning import Planned, Staff, State
 from services.notify.domain.wording import Setting, values
 from services.notify.store import deliveries, pages, people, showing, threads
+from services.notify.store.deliveries import MAIL, PAGE
 from services.notify.store.notices import Notice
 from services.notify.store.threads import ChatReply, Entry
 from shared import tasks
 from shared.contracts.chat import ChatReplyMissed
+from shared.contracts.decision import TicketDecisionApplied
 from shared.contracts.directory import PersonChanged, TenantChanged
 from shared.contracts.escalation import PageCancelled, PageRequested
 from shared.contracts.event import Event
@@ -35,9 +38,10 @@ from shared.envelope import Answer, Emit, NotYet, Received
 from shared.tasks import Task
 from shared.templates import TemplateFailedError
 
-MAIL, PAGE = "mail", "page"
-"""Kinds of tasks; their key is the delivery's id. Pages have workers of their own: no flood stands before them."""
 MAX_TITLE, MAX_BODY = 250, 4000
+
+_ASKING = (ChatReplyMissed, TicketDecisionApplied)
+"""Told of to nobody by themselves, and the pack decides what comes of them."""
 
 logger = structlog.get_logger(__name__)
 
@@ -45,14 +49,15 @@ logger = structlog.get_logger(__name__)
 class Telling:
     """Tells people of facts."""
 
-    def __init__(self, known: Known, links: Links) -> None:
+    def __init__(self, known: Known, links: Links, speaking: Speaking) -> None:
         self._known = known
         self._links = links
+        self._speaking = speaking
 
     async def tell(self, tx: Tx, batch: Sequence[Received[Event]]) -> Sequence[Answer]:
         """Make the deliveries of a batch; a tenant without its section has its facts wait."""
         facts = [(one, fact) for one in batch if (fact := occasions.fact_of(one)) is not None]
-        asking = [one for one, _ in facts] + [one for one in batch if isinstance(one.event, ChatReplyMissed)]
+        asking = [one for one, _ in facts] + [one for one in batch if isinstance(one.event, _ASKING)]
         found = await self._known.notices(sorted({one.event.tenant_id for one in asking}), tx)
         waiting = [
             NotYet(one, "policy", missing.key)
@@ -63,12 +68,14 @@ class Telling:
             return waiting
         sections = {tenant: one for tenant, one in found.items() if isinstance(one, Notices)}
         cancelled = await self._pages(tx, batch)
+        await self._speaking.hear(tx, batch, sections)
         await threads.add(tx, [entry for one in batch if (entry := _mail_in(one)) is not None])
         told = [fact for _, fact in facts]
         told += await self._chats(tx, batch)
         if not told:
             return ()
-        planned, shown = await self._shown(tx, await self._planned(tx, told, sections, cancelled), sections)
+        planned = await self._speaking.until_heard(tx, await self._planned(tx, told, sections, cancelled))
+        planned, shown = await self._shown(tx, planned, sections)
         fresh = await deliveries.insert(tx, planned)
         new = [one for one in planned if one.id in fresh]
         await showing.show(tx, [one for one in shown if one.id in fresh])
@@ -212,9 +219,9 @@ class Telling:
             text=message.get("text", ""),
             attached=message.get("files", ()),
         )
-        languages = (reader.language if reader else None, *(tenant.languages if tenant else ()))
+        wanted = (reader.language if reader else None, *(tenant.languages if tenant else ()))
         try:
-            said = section.say(planned.template, languages, values(facts, setting), mail=False)
+            said = section.say(planned.template, wanted, values(facts, setting), mail=False)
         except TemplateFailedError as error:
             logger.error("template cannot be filled in", template=planned.template, reason=str(error))
             return None

@@ -14,6 +14,7 @@ from services.notify.desk.answering import Answering
 from services.notify.desk.handing import Handing
 from services.notify.desk.known import Known
 from services.notify.desk.links import Links
+from services.notify.desk.speaking import Speaking
 from services.notify.desk.telling import Telling
 from services.notify.desk.writing import Writing
 from services.notify.settings import Settings
@@ -88,7 +89,7 @@ def build(
     return Mails(
         known=known,
         links=links,
-        telling=Telling(known, links),
+        telling=Telling(known, links, Speaking(timedelta(seconds=settings.language_patience_seconds))),
         answering=Answering(database=database, wake=relay.wake),
         kinds=kinds,
         server=server,

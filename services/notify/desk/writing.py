@@ -18,7 +18,7 @@ from services.notify.domain import letter, occasions
 from services.notify.domain.letter import BadAddressError, File, Letter
 from services.notify.domain.planning import State
 from services.notify.domain.wording import Setting, values
-from services.notify.store import pages, people, threads
+from services.notify.store import languages, pages, people, threads
 from services.notify.store.deliveries import RETRIED, Delivery
 from shared.auth import mail_token
 from shared.blobs import BlobMissingError, Blobs
@@ -160,9 +160,12 @@ class Writing:
             attached=message.get("files", ()),
             left_out=left_out,
         )
-        languages = (reader.language if reader else None, facts["ticket"].get("language"), *tenant.languages)
+        spoken = facts["ticket"].get("language")
+        if spoken is None:
+            spoken = (await languages.known(self._database, [delivery.ticket_id])).get(delivery.ticket_id)
+        wanted = (reader.language if reader else None, spoken, *tenant.languages)
         try:
-            said = notices.say(delivery.template, languages, values(facts, setting))
+            said = notices.say(delivery.template, wanted, values(facts, setting))
         except TemplateFailedError:
             return Over(state=State.FAILED, reason="template")
         origin = self._origin(tenant)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,6 +19,8 @@ _COLUMNS = (
     " changed_at"
 )
 
+MAIL, PAGE = "mail", "page"
+"""Kinds of tasks; their key is the delivery's id. Pages have workers of their own: no flood stands before them."""
 _DAY = timedelta(days=1)
 RETRIED = "retried"
 """Reason of a delivery that waits again because a person asked for it, however old it is."""
@@ -160,6 +162,20 @@ async def cancel_pages(tx: Tx, page_ids: Sequence[UUID]) -> list[UUID]:
     return [row["id"] for row in rows]
 
 
+async def waiting_answers(tx: Tx, tickets: Iterable[tuple[str, UUID]], templates: Iterable[str]) -> list[UUID]:
+    """Mails in one of these templates that wait to be handed over, of tickets given with their tenant."""
+    wanted = list(tickets)
+    rows = await tx.fetch(
+        "SELECT d.id FROM unnest($1::text[], $2::uuid[]) AS w (tenant_id, ticket_id)"
+        " JOIN delivery d ON d.tenant_id = w.tenant_id AND d.ticket_id = w.ticket_id"
+        " WHERE d.state = 'waiting' AND d.channel = 'email' AND d.template = ANY ($3::text[])",
+        [tenant for tenant, _ in wanted],
+        [ticket for _, ticket in wanted],
+        list(templates),
+    )
+    return [row["id"] for row in rows]
+
+
 async def read(source: Database | Tx, delivery_id: UUID) -> Delivery | None:
     """One delivery by its id."""
     row = await source.fetchrow(f"SELECT {_COLUMNS} FROM delivery WHERE id = $1", delivery_id)  # noqa: S608 - ours
@@ -224,7 +240,7 @@ async def page(
 
 
 async def purge(database: Database, older_than: timedelta, limit: int = 5000) -> int:
-    """Delete deliveries, notices, chat answers and thread entries of long ago, some at a time; how many rows."""
+    """Delete rows of long ago in every table that grows, some at a time; how many."""
     count = 0
     for table, column, age in (
         ("delivery", "created_at", older_than),
@@ -232,6 +248,7 @@ async def purge(database: Database, older_than: timedelta, limit: int = 5000) ->
         ("thread_entry", "at", older_than),
         # A visitor who left is told of within minutes; until then the answer's text lies here.
         ("chat_reply", "at", min(older_than, 7 * _DAY)),
+        ("ticket_language", "at", min(older_than, 7 * _DAY)),
     ):
         tag = await database.execute(
             f"DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table}"  # noqa: S608 - our own names

@@ -8,9 +8,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from shared.contracts import cloudevents, golden, ids
+from shared.contracts.decision import TicketDecisionApplied
 from shared.contracts.escalation import PageRequested
 from shared.contracts.event import Event
-from shared.contracts.ticket import TicketCreated, TicketMessageAdded, TicketStatusChanged, TicketSummary
+from shared.contracts.ticket import Actor, TicketCreated, TicketMessageAdded, TicketStatusChanged, TicketSummary
 from shared.envelope import Received
 
 DOMAIN = "acme.example"
@@ -78,6 +79,21 @@ def created(number: int = 1, ticket: Mapping[str, Any] | None = None, **changes:
             "actor": {"kind": "person", "id": str(found.requester_id)},
             "message": message(**{"external_id": f"first-{number}@customer.example", **changes}),
         }
+    )
+
+
+def triaged(number: int = 1, ticket: Mapping[str, Any] | None = None) -> TicketDecisionApplied:
+    """Triage's decision has become part of the ticket."""
+    found = summary(number, **(ticket or {}))
+    return TicketDecisionApplied(
+        tenant_id="acme",
+        ticket_id=found.ticket_id,
+        ticket=found,
+        actor=Actor(kind="service", id="triage"),
+        decision="ticket.triaged",
+        decision_id=uuid4(),
+        based_on_version=1,
+        changes=(),
     )
 
 

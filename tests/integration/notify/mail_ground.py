@@ -224,6 +224,7 @@ async def ground(
         master_key=SecretStr(MASTER.hex()),
         public_url="https://desk.example",
         smtp_seconds=settings.pop("smtp_seconds", 5.0),
+        language_patience_seconds=settings.pop("language_patience_seconds", 0.0),
         **settings,
     )
     database = await Database.connect(url, application="test")
