@@ -97,6 +97,8 @@ class Installation:
             "SEARCH_INDEX_PREFIX": self.index_prefix,
             "SINK_URL": self.url("sink"),
             "NOTIFY_SMTP_URL": f"smtp://127.0.0.1:{self.ports['sink-smtp']}",
+            # A busy machine may keep triage from deciding within the usual five.
+            "NOTIFY_LANGUAGE_PATIENCE_SECONDS": "20",
             "NOTIFY_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
             "DATABASE_SUFFIX": self.suffix,
             "MASTER_KEY": self.master_key,
