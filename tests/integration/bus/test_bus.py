@@ -11,10 +11,11 @@ from uuid import uuid4
 import pytest
 
 from shared import waiting
+from shared.ahead import KafkaReader, Window
 from shared.bus import FailureLimits
 from shared.envelope import Answer, NotYet, Received
 from shared.health import NotReadyError
-from tests.support.bus import COUNTED, EXTRA, Bench, Counted, Extra, count, wire
+from tests.support.bus import COUNTED, EXTRA, Bench, Counted, Extra, count, settings, wire
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.engines
@@ -182,6 +183,27 @@ async def test_a_poison_event_parks_its_key_and_nobody_else(bench: Bench) -> Non
         return bool(await bench.value("SELECT count(*) FROM waiting WHERE topic = 'test.extra' AND key = 't7'") == 1)
 
     await eventually(behind)
+
+
+async def test_a_parked_key_is_no_lag_so_that_it_scales_nobody(bench: Bench) -> None:
+    async def fragile(tx: Any, batch: Sequence[Received[Any]]) -> Sequence[Answer]:
+        if any(one.event.thing == "t7" for one in batch):
+            raise ValueError("t7 cannot be handled")
+        return await count(tx, batch)
+
+    await bench.send("test.counted", facts(10, 4))
+    await bench.start({"test.counted": fragile})
+    await effects(bench, 9 * 4)
+    assert await bench.value("SELECT count(*) FROM waiting WHERE key = 't7'") == 4
+    reader = KafkaReader(settings(bench.kafka_url, "", bench.prefix), Window("test.counted", "mechanism", 1))
+    try:
+
+        async def caught_up() -> bool:
+            return await reader.lag() == 0
+
+        await eventually(caught_up, what="a group that is at the end of its topic as the broker, and so KEDA, sees it")
+    finally:
+        await reader.close()
 
 
 async def test_an_event_waits_with_its_followers_until_what_it_needs_is_there(bench: Bench) -> None:
