@@ -10,7 +10,6 @@ import pytest
 
 from cli.__main__ import COMMANDS
 from deploy.local.services import discover
-from shared import access
 from shared.settings import ServiceSettings
 
 ROOT = Path(__file__).parents[3]
@@ -49,10 +48,6 @@ def test_every_command_is_one() -> None:
 def test_every_make_target_is_one() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", PAGE, re.MULTILINE)) <= targets
-
-
-def test_the_number_of_rights_is_the_true_one() -> None:
-    assert f"all {len(access.grants())} rights" in section("Who may do what on Kafka")
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)]+)\)", PAGE))))
