@@ -100,7 +100,10 @@ def main() -> int:
     """Play it and print the table."""
     report = Report()
     require()
-    if not images.megabytes(engines.reference("postgres-tls")):
+    if any(images.megabytes(engines.reference(role)) is None for role in ("kafka", "opensearch")):
+        report.say("building the engines' images")
+        engines.build(folders.cache_folder(), Progress())
+    if images.megabytes(engines.reference("postgres-tls")) is None:
         report.say("building PostgreSQL with TLS")
         engines.build_postgres_tls(install_postgres_tls(folders.cache_folder(), Progress()))
     missing = [name for name in images.known() if images.megabytes(images.reference(name)) is None]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
@@ -13,6 +16,8 @@ from aiokafka.errors import (
     KafkaError,
     TopicAuthorizationFailedError,
 )
+from faststream.kafka import KafkaBroker
+from faststream.security import SASLScram512
 
 from deploy.local.secured import ADMINISTRATOR
 from shared import access, kafka
@@ -218,3 +223,41 @@ async def test_a_right_given_by_hand_is_taken_away_and_one_taken_away_is_given_a
 async def test_a_service_cannot_give_itself_a_right(installation: SecuredInstallation) -> None:
     said = await installation.cli("access", "apply", told=installation.as_user("provision"), status=1)
     assert "KAFKA_USERNAME may not alter the cluster" in said
+
+
+async def test_an_outsider_reads_what_the_operator_lets_it_and_the_next_apply_leaves_it_alone(
+    installation: SecuredInstallation, broker: Broker
+) -> None:
+    from shared import broker as protocol  # noqa: PLC0415 - beside the fixture of that name
+
+    team, topic = "my-team", f"{installation.prefix}message.received"
+    rights = [
+        Grant(user=team, resource=Resource.TOPIC, name=topic, operation=Operation.READ),
+        Grant(user=team, resource=Resource.GROUP, name=team, operation=Operation.READ),
+    ]
+    settings = broker.settings("tickets", prefix="", kafka_username=ADMINISTRATOR, kafka_password=broker.administrator)
+    admin = kafka.admin(settings, "test")
+    await admin.start()
+    try:
+        await protocol.put_users(admin, {team: "their own"})
+        await protocol.grant(admin, rights)
+        said = await installation.cli("access", "apply", told=installation.as_user(ADMINISTRATOR))
+        assert "0 given, 0 taken away" in said
+        assert set((await protocol.granted(admin, [team])).values()) == set(rights)
+    finally:
+        await admin.close()
+
+    heard = asyncio.Event()
+    context = ssl.create_default_context(cafile=str(broker.ca_file))
+    security = SASLScram512(username=team, password="their own", use_ssl=True, ssl_context=context)
+    outside = KafkaBroker(broker.url, security=security)
+
+    @outside.subscriber(topic, group_id=team, auto_offset_reset="earliest")
+    async def on_message(event: dict[str, Any]) -> None:
+        assert event["message_id"]
+        heard.set()
+
+    async with outside:
+        await outside.start()
+        async with asyncio.timeout(60):
+            await heard.wait()
