@@ -24,6 +24,7 @@ from cli.demo.sink import Sink
 from cli.demo.stage import Addresses, Check, MissingError, Stage
 from cli.demo.story.outside import ENDPOINT
 from cli.demo.topics import reading
+from cli.events import EventSettings
 from cli.seed import DEFAULT_PACK
 
 TENANT = "demo"
@@ -66,7 +67,7 @@ async def _play(console: Console, addresses: Addresses, run: str, mails: Path | 
     with Screen(console) as screen:
         async with (
             api(addresses) as client,
-            reading(addresses.kafka, addresses.prefix, addresses.tenant, screen.draw) as topics,
+            reading(EventSettings(), addresses.tenant, screen.draw) as topics,
         ):
             screen.show(topics)
             screen.say("a new desk: people, teams, policies, an on-call rota, a webhook")
@@ -145,8 +146,6 @@ def _addresses(seeded: dict[str, Any]) -> Addresses:
         raise typer.Exit(2)
     return Addresses(
         origin=os.environ["ORIGIN_URL"],
-        kafka=os.environ["KAFKA_URL"],
-        prefix=os.environ.get("TOPIC_PREFIX", ""),
         smtp_host=os.environ.get("DEMO_SMTP_HOST") or "127.0.0.1",
         smtp_port=int(os.environ["INGEST_SMTP_PORT"]),
         sink=os.environ["SINK_URL"],

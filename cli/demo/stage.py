@@ -40,8 +40,6 @@ class Addresses:
     """Where the installation answers."""
 
     origin: str
-    kafka: str
-    prefix: str
     smtp_host: str
     smtp_port: int
     sink: str

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import ConsumerRecord
 
+from cli.events import EventSettings
+from shared import kafka
 from shared.contracts.manifest import TOPICS
 
 Event = Mapping[str, Any]
@@ -74,19 +76,19 @@ class Topics:
 
 
 @asynccontextmanager
-async def reading(kafka: str, prefix: str, tenant: str, seen: Callable[[], None]) -> AsyncIterator[Topics]:
-    """Read from now on; `seen` is called after each event."""
-    consumer = AIOKafkaConsumer(
-        *(prefix + name for name in FOLLOWED), bootstrap_servers=kafka, auto_offset_reset="latest"
-    )
-    await consumer.start()
+async def reading(settings: EventSettings, tenant: str, seen: Callable[[], None]) -> AsyncIterator[Topics]:
+    """Read from now on, as whoever the settings say we are; `seen` is called after each event."""
+    consumer = kafka.reader(settings, "demo")
+    consumer.subscribe([settings.topic(name) for name in FOLLOWED])
+    await kafka.start(consumer)
     # A position is settled lazily: ask for it now, so that nothing sent from here on is missed.
+    await consumer.seek_to_end()
     await asyncio.gather(*(consumer.position(partition) for partition in consumer.assignment()))
     topics = Topics(tenant)
 
     async def follow() -> None:
         async for record in consumer:
-            topics.note(record.topic.removeprefix(prefix), record)
+            topics.note(record.topic.removeprefix(settings.topic_prefix), record)
             seen()
 
     following = asyncio.create_task(follow())

@@ -67,9 +67,7 @@ async def test_a_service_that_is_busy_is_asked_again_and_a_broken_one_is_not(
     status: int, patience: float, asked: int
 ) -> None:
     async with httpx2.AsyncClient() as client:
-        addresses = Addresses(
-            origin="", kafka="", prefix="", smtp_host="", smtp_port=1, sink="", hooks="", tenant="", support="", key=""
-        )
+        addresses = Addresses(origin="", smtp_host="", smtp_port=1, sink="", hooks="", tenant="", support="", key="")
         stage = Stage(
             addresses=addresses, client=client, topics=Topics("a"), sink=Sink(client, 0, 0), say=print, run="one"
         )
