@@ -331,8 +331,7 @@ async def _events(running: Running) -> int:
             for topic in TOPICS
             for number in range(topic.partitions)
         ]
-        await kafka.know(consumer, {place.topic for place in partitions})
-        return sum((await consumer.end_offsets(partitions)).values())
+        return sum((await kafka.end_offsets(consumer, partitions)).values())
     finally:
         await consumer.stop()
 

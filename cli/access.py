@@ -67,7 +67,7 @@ async def _apply(settings: CliSettings, passwords: dict[str, str]) -> tuple[int,
     wanted = access.grants(prefix=settings.topic_prefix)
     admin = kafka.admin(settings, "access")
     try:
-        await admin.start()
+        await kafka.start(admin)
         if passwords:
             await broker.put_users(admin, passwords)
         there = await broker.granted(admin, users)

@@ -11,7 +11,6 @@ import logging
 import ssl
 import struct
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -134,8 +133,11 @@ async def start(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClien
     try:
         await asyncio.shield(starting)
     except asyncio.CancelledError:
-        await asyncio.wait({starting}, timeout=_START_PATIENCE)
-        if not starting.cancel() and not starting.cancelled():
+        ended, _ = await asyncio.wait({starting}, timeout=_START_PATIENCE)
+        if not ended:
+            starting.cancel()
+        elif not starting.cancelled():
+            # Looked at, lest the loop report it as a failure that nobody knows of.
             starting.exception()
         raise
 
@@ -218,42 +220,20 @@ async def ends(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> Mapping[Top
         if not numbers:
             raise TimeoutError(f"{topic}: no partitions yet")
         partitions += [TopicPartition(topic, number) for number in numbers]
-    await know(consumer, {place.topic for place in partitions})
-    found: Mapping[TopicPartition, int] = await consumer.end_offsets(partitions)
-    return found
+    return await end_offsets(consumer, partitions)
 
 
-async def know(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> None:
-    """Have a consumer learn in one request who leads the partitions of these topics (broker's names), which exist.
+async def end_offsets(consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
+    """Where each of these partitions, which exist, ends now.
 
     Asked for offsets of topics that it does not know, the library (aiokafka 0.14) looks them up one after another and
-    waits a tenth of a second after each.
+    waits a tenth of a second after each: here it learns of all of them first, in one request.
     """
+    wanted = list(partitions)
     client = consumer._client  # noqa: SLF001 - assign() would do it, and fetch
-    await client.set_topics(client._topics | set(topics))  # noqa: SLF001 - as above
-
-
-async def rewind(settings: ServiceSettings, group: str, topics: Iterable[str], since: datetime) -> int:
-    """Let a group read again what was published from `since` on; by how many events it went back.
-
-    Only where it has read; never forward. Raises CommitFailedError or UnknownMemberIdError while somebody is in the
-    group, and KafkaError.
-    """
-    consumer = group_consumer(settings, group)
-    back = 0
-    try:
-        await consumer.start()
-        partitions = list(await ends(consumer, topics))
-        consumer.assign(partitions)
-        reached = {one: at for one in partitions if (at := await consumer.committed(one)) is not None}
-        found = await consumer.offsets_for_times(dict.fromkeys(reached, int(since.timestamp() * 1000)))
-        wanted = {one: min(found[one].offset, at) for one, at in reached.items() if found.get(one) is not None}
-        back = sum(reached[one] - at for one, at in wanted.items())
-        if back:
-            await consumer.commit(wanted)
-    finally:
-        await stop(consumer, 5)
-    return back
+    await client.set_topics(client._topics | {place.topic for place in wanted})  # noqa: SLF001 - as above
+    found: Mapping[TopicPartition, int] = await consumer.end_offsets(wanted)
+    return found
 
 
 async def ensure_topics(

@@ -21,7 +21,7 @@ from cli.demo import mailbox, story, timelapse
 from cli.demo.entries import api
 from cli.demo.screen import Screen, report
 from cli.demo.sink import Sink
-from cli.demo.stage import Addresses, Check, MissingError, Stage
+from cli.demo.stage import AGAIN, Addresses, Check, MissingError, Stage
 from cli.demo.story.outside import ENDPOINT
 from cli.demo.topics import reading
 from cli.events import EventSettings
@@ -39,8 +39,8 @@ KNOWN_BY = (
     f"tickets/{UUID(int=0)}/clocks",
 )
 """A path of each service: 401 until it knows the key, then 200, or 404 for what is not there."""
-KNOWN, AWAY = frozenset({200, 404}), frozenset({502, 503, 504})
-"""Statuses of a service that knows the key, and of the edge when a service does not answer."""
+KNOWN = frozenset({200, 404})
+"""Statuses of a service that knows the key."""
 AWAY_ATTEMPTS = 80
 """Looks, a tenth of a second apart, after which a service that does not answer is done without."""
 NEEDED = ("ORIGIN_URL", "KAFKA_URL", "INGEST_SMTP_PORT", "SINK_URL")
@@ -95,7 +95,7 @@ async def _settled(client: httpx2.AsyncClient, say: Callable[[str], None]) -> No
         missing = {answer.url.path: answer.status_code for answer in answers if answer.status_code not in KNOWN}
         if not missing:
             return
-        if attempt >= AWAY_ATTEMPTS and AWAY.issuperset(missing.values()):
+        if attempt >= AWAY_ATTEMPTS and AGAIN.issuperset(missing.values()):
             say(f"nobody answers behind {', '.join(missing)}: played without")
             return
         await asyncio.sleep(0.1)

@@ -16,7 +16,7 @@ from cli.demo.topics import Event, Topics
 PATIENCE = 30.0
 """Seconds a step waits for what must happen; nothing here takes that long on a working system."""
 AGAIN = frozenset({502, 503, 504})
-"""Statuses of a service that is busy or starting, and says: ask again."""
+"""Statuses of a service that is busy, starting or away: ask again."""
 T = TypeVar("T")
 
 

@@ -44,7 +44,7 @@ def _signed(
     signer: ec.EllipticCurvePrivateKey,
     hosts: tuple[str, ...] | None,
 ) -> x509.Certificate:
-    """A certificate; of an authority where no hosts are named."""
+    """A certificate with all of RFC 5280 §4.2.1, which Python 3.13 insists on; an authority's without hosts."""
     now = datetime.now(UTC)
     made = (
         x509.CertificateBuilder()
@@ -55,10 +55,27 @@ def _signed(
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + LIFE)
         .add_extension(x509.BasicConstraints(ca=hosts is None, path_length=None), critical=True)
+        .add_extension(_usage(of_authority=hosts is None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     )
     if hosts is not None:
         made = made.add_extension(x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False)
     return made.sign(signer, hashes.SHA256())
+
+
+def _usage(*, of_authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not of_authority,
+        key_cert_sign=of_authority,
+        crl_sign=of_authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _host(name: str) -> x509.GeneralName:

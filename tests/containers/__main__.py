@@ -10,7 +10,6 @@ import asyncio
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from tests.containers.report import Report
 
 ROLL = "rolled"
 """The tag of the images that services are rolled to."""
-LOG = folders.CHECKOUT / "build" / "compose-test.log"
+LOG = "compose-test.log"
 
 
 def main() -> int:
@@ -39,11 +38,11 @@ def main() -> int:
         try:
             asyncio.run(play.Play(project, report, Path(folder), ROLL).run())
         except BaseException:
-            _keep_logs(project)
+            report.say(f"what the containers said: {project.keep_logs(LOG)}")
             raise
         finally:
             if report.failed:
-                _keep_logs(project)
+                report.say(f"what the containers said: {project.keep_logs(LOG)}")
             report.say("taking everything down")
             project.down()
             _remove_rolled()
@@ -95,13 +94,6 @@ def _next_release(folder: Path) -> Path:
         with (folder / "services" / service / "__init__.py").open("a", encoding="utf-8") as out:
             out.write("\nRELEASE = 'the next one'\n")
     return folder
-
-
-def _keep_logs(project: stack.Stack) -> None:
-    """What the containers said, before they are gone."""
-    LOG.parent.mkdir(parents=True, exist_ok=True)
-    LOG.write_text(project.logs(), encoding="utf-8")
-    print(f"what the containers said: {LOG}", file=sys.stderr)
 
 
 def _remove_rolled() -> None:

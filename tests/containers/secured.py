@@ -10,25 +10,21 @@ import json
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx2
-from typing_extensions import override
 
 from deploy.containers import images, secured_files
 from deploy.local import folders
 from deploy.local import images as engines
-from deploy.local.folders import CHECKOUT
 from deploy.local.progress import Progress
 from deploy.local.refusal import Refusal, guarded
 from deploy.local.secured import install_postgres_tls
 from shared import access
 from tests.containers.__main__ import require
 from tests.containers.report import Report
-from tests.containers.stack import Stack, program, run
+from tests.containers.stack import Stack
 
-FILES = [CHECKOUT / "deploy" / name for name in ("compose.yaml", "compose.prod.yaml", "compose.secure.yaml")]
-PROJECT = "deskwire-secure"
 PATIENCE = 180.0
 
 WRITES = """
@@ -63,11 +59,13 @@ asyncio.run(main())
 
 
 class SecuredStack(Stack):
-    """The three files, with secrets of their own."""
+    """Production's file over compose.yaml, on engines that are closed as it wants them, with secrets of its own."""
+
+    FILES: ClassVar[tuple[str, ...]] = ("compose.yaml", "compose.prod.yaml", "compose.secure.yaml")
+    PROJECT: ClassVar[str] = "deskwire-secure"
 
     def __init__(self, secrets: Path) -> None:
         super().__init__(secrets)
-        self.project = PROJECT
         secured_files.make(secrets)
         self._environment |= {
             "KAFKA_URL": "kafka:9092",
@@ -82,14 +80,6 @@ class SecuredStack(Stack):
     def origin(self) -> str:
         """Where the edge answers."""
         return f"http://127.0.0.1:{self.ports['ORIGIN_PORT']}"
-
-    @override
-    def compose(self, *arguments: str, **variables: str) -> str:
-        """Run Compose with these files."""
-        command = [*program(), "--project-name", self.project]
-        for file in FILES:
-            command += ["--file", str(file)]
-        return run([*command, "--profile", "engines", *arguments], self._environment | variables)
 
     def python(self, service: str, script: str, *arguments: str) -> str:
         """What a script prints that runs in a service's container, as that service."""
@@ -116,10 +106,7 @@ def main() -> int:
         try:
             _play(stack, report)
         except BaseException:
-            log = CHECKOUT / "build" / "secure-test.log"
-            log.parent.mkdir(parents=True, exist_ok=True)
-            log.write_text(stack.compose("logs", "--no-color"), encoding="utf-8")
-            report.say(f"what the containers said: {log}")
+            report.say(f"what the containers said: {stack.keep_logs('secure-test.log')}")
             raise
         finally:
             report.say("taking everything down")

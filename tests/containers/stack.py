@@ -9,14 +9,12 @@ import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from deploy.containers import secret_files
 from deploy.local.folders import CHECKOUT
 from deploy.local.refusal import Refusal
 
-FILES = (CHECKOUT / "deploy/compose.yaml", CHECKOUT / "deploy/compose.trial.yaml")
-PROJECT = "deskwire-test"
 PATIENCE = 600.0
 """Seconds after which a command of Compose is taken to hang."""
 PORTS = ("ORIGIN_PORT", "KAFKA_PORT", "POSTGRES_PORT", "OPENSEARCH_PORT", "INGEST_SMTP_PORT", "SINK_PORT")
@@ -49,9 +47,13 @@ class Memory:
 class Stack:
     """Everything of compose.yaml with its engines, and the ports of compose.trial.yaml on this machine."""
 
+    FILES: ClassVar[tuple[str, ...]] = ("compose.yaml", "compose.trial.yaml")
+    """In `deploy`."""
+    PROJECT: ClassVar[str] = "deskwire-test"
+
     def __init__(self, secrets: Path) -> None:
         self.secrets = secrets
-        self.project = os.environ.get("COMPOSE_PROJECT_NAME") or PROJECT
+        self.project = os.environ.get("COMPOSE_PROJECT_NAME") or self.PROJECT
         self.ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
         secret_files.make(secrets)
         self._environment = (
@@ -67,8 +69,8 @@ class Stack:
     def compose(self, *arguments: str, **variables: str) -> str:
         """Run Compose, with further variables; its output. Raises Refusal with its last lines."""
         command = [*program(), "--project-name", self.project]
-        for file in FILES:
-            command += ["--file", str(file)]
+        for name in self.FILES:
+            command += ["--file", str(CHECKOUT / "deploy" / name)]
         return run([*command, "--profile", "engines", *arguments], self._environment | variables)
 
     def up(self, *arguments: str, **variables: str) -> str:
@@ -104,19 +106,21 @@ class Stack:
 
         A container killed through the daemon counts as stopped by a person, and stays so.
         """
-        killed = subprocess.run(
+        # Its status says nothing: the shell that kills may die of it, or with its container.
+        subprocess.run(
             ["docker", "exec", container.id, "sh", "-c", "kill -9 -1"],
             env=self._environment,
             check=False,
             capture_output=True,
             timeout=PATIENCE,
         )
-        # The shell that kills may die of it, or with its container.
-        del killed
 
-    def logs(self) -> str:
-        """The last lines of every container."""
-        return self.compose("logs", "--no-color", "--timestamps", "--tail", "300")
+    def keep_logs(self, name: str) -> Path:
+        """Write the last lines of every container to build/`name`, before they are gone."""
+        path = CHECKOUT / "build" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.compose("logs", "--no-color", "--timestamps", "--tail", "300"), encoding="utf-8")
+        return path
 
 
 def program() -> list[str]:

@@ -110,8 +110,7 @@ async def _assert_readers_at_the_end(installation: Installation, services: tuple
     }
     names = {topic.name: topic.partitions for topics in read.values() for topic in topics}
     places = [TopicPartition(installation.prefix + name, n) for name, count in names.items() for n in range(count)]
-    await kafka.know(asked.consumer, {place.topic for place in places})
-    ends = await asked.consumer.end_offsets(places)
+    ends = await kafka.end_offsets(asked.consumer, places)
     for service, topics in read.items():
         done = await handled(installation, service, asked)
         for topic in topics:

@@ -11,10 +11,11 @@ from uuid import UUID
 
 import pytest
 
+from deploy.containers import certificates
+from deploy.containers.certificates import Authority
 from services.ingest.channels.smtp import Reception
 from tests.integration.ingest.conftest import TOKEN_KEY, Ingest, aside
 from tests.integration.ingest.test_smtp import mail
-from tests.support.certificates import self_signed
 from tests.support.imap import PASSWORD, USER, imap_server
 from tests.support.waiting import eventually
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.engines
 
 
 async def test_a_mail_is_taken_over_starttls(ingest: Ingest, tmp_path: Path) -> None:
-    cert, key = self_signed(tmp_path)
+    authority, cert, key = certificates.write(tmp_path, Authority(), "127.0.0.1")
     await ingest.tenant("acme", "support@acme.example")
     settings = ingest.settings.model_copy(
         update={"smtp_port": 0, "smtp_cert_file": str(cert), "smtp_key_file": str(key)}
@@ -37,7 +38,7 @@ async def test_a_mail_is_taken_over_starttls(ingest: Ingest, tmp_path: Path) -> 
 
     def send() -> tuple[str, dict[str, Any]]:
         with smtplib.SMTP("127.0.0.1", reception.port, timeout=30) as client:
-            client.starttls(context=ssl.create_default_context(cafile=str(cert)))
+            client.starttls(context=ssl.create_default_context(cafile=str(authority)))
             assert isinstance(client.sock, ssl.SSLSocket)
             version = client.sock.version() or ""
             return version, client.sendmail("ann@customer.example", ["support@acme.example"], mail(1))
@@ -50,7 +51,7 @@ async def test_a_mail_is_taken_over_starttls(ingest: Ingest, tmp_path: Path) -> 
 
 
 async def test_a_mailbox_is_read_only_where_its_server_proves_who_it_is(ingest: Ingest, tmp_path: Path) -> None:
-    cert, key = self_signed(tmp_path)
+    authority, cert, key = certificates.write(tmp_path, Authority(), "127.0.0.1")
     with imap_server(cert=cert, key=key) as server:
         body = {
             "host": "127.0.0.1",
@@ -64,5 +65,5 @@ async def test_a_mailbox_is_read_only_where_its_server_proves_who_it_is(ingest: 
         strange = (await ingest.call("acme/admin", "POST", path)).json()
         assert (strange["ok"], strange["problem"]) == (False, "tls")
         assert "certificate" in strange["detail"].lower()
-        ingest.mailboxes._settings = ingest.settings.model_copy(update={"imap_ca_file": str(cert)})
+        ingest.mailboxes._settings = ingest.settings.model_copy(update={"imap_ca_file": str(authority)})
         assert (await ingest.call("acme/admin", "POST", path)).json()["ok"] is True

@@ -108,8 +108,7 @@ async def _ends(
 ) -> dict[tuple[str, int], int]:
     """Where each partition ends."""
     partitions = [TopicPartition(prefix + name, n) for name in topics for n in range(counts.get(name, 0))]
-    await kafka.know(consumer, {place.topic for place in partitions})
-    found = await consumer.end_offsets(partitions)
+    found = await kafka.end_offsets(consumer, partitions)
     return {(tp.topic.removeprefix(prefix), tp.partition): end for tp, end in found.items()}
 
 
@@ -173,8 +172,7 @@ async def _records(
     partitions = [TopicPartition(prefix + name, n) for name in topics for n in range(counts.get(name, 0))]
     if not partitions:
         return []
-    await kafka.know(consumer, {place.topic for place in partitions})
-    stops = await consumer.end_offsets(partitions)
+    stops = await kafka.end_offsets(consumer, partitions)
     partitions = [partition for partition in partitions if stops[partition]]
     if not partitions:
         return []

@@ -145,8 +145,7 @@ async def _offsets(places: Places) -> list[Offset]:
     consumer = AIOKafkaConsumer(bootstrap_servers=places.kafka_url, group_id=None)
     await consumer.start()
     try:
-        await kafka.know(consumer, {place.topic for place in parts})
-        ends = await consumer.end_offsets(parts)
+        ends = await kafka.end_offsets(consumer, parts)
     finally:
         await consumer.stop()
     admin = AIOKafkaAdminClient(bootstrap_servers=places.kafka_url)
