@@ -134,7 +134,8 @@ async def test_a_new_empty_sla_database_learns_from_the_topics_what_the_old_one_
     await desk.quiet()
     before.assert_same(await Digest.of(installation, desk.tenant, "sla"))
     assert await told_verdicts(desk) == verdicts, "told again, if at all, under the same id"
-    heard.assert_same(await Digest.of(installation, desk.tenant, *others))
+    # Of the course of a clock: what one batch made one step, another batching may tell as two.
+    heard.assert_same(await Digest.of(installation, desk.tenant, *others), apart_from='"type": "sla.changed.v1"')
     assert len(await mails_of(installation, desk.tenant)) == len(mails)
 
 

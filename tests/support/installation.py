@@ -260,6 +260,21 @@ class Installation:
                 connection = self._connections[service] = await asyncpg.connect(self.admin_url(service), timeout=10)
             return await connection.fetch(sql, *args)
 
+    async def published(self, service: str, within: float = 60.0) -> None:
+        """Wait until what a service has committed by now is on its topics; one that does not run is not waited for."""
+        if self.running[self.group(service)].poll() is not None:
+            return
+        ((last,),) = await self.rows(service, "SELECT max(id) FROM outbox")
+        if last is None:
+            return
+
+        async def told() -> bool:
+            ((left,),) = await self.rows(service, "SELECT count(*) FROM outbox WHERE id <= $1", last)
+            assert left == 0, f"{service} has {left} events to publish"
+            return True
+
+        await eventually(told, within=within, what=f"what {service} committed on its topics")
+
     async def settled(self, within: float = 60.0) -> None:
         """Wait until every outbox is empty and `tickets` has handled every message that `ingest` published."""
 
