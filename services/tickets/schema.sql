@@ -160,6 +160,7 @@ CREATE TABLE ticket (
     set_by jsonb NOT NULL DEFAULT '{}'::jsonb,
     decided jsonb NOT NULL DEFAULT '{}'::jsonb,
     heard jsonb NOT NULL DEFAULT '{}'::jsonb,
+    inbound_address text,
     CONSTRAINT ticket_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_analyze_scale_factor=0.02, autovacuum_vacuum_scale_factor=0.02, fillfactor=80);
 CREATE INDEX ticket_assignee ON ticket USING btree (tenant_id, assignee_id, updated_at, id) WHERE (assignee_id IS NOT NULL);

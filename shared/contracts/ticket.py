@@ -60,6 +60,8 @@ class TicketSummary(Contract):
     queue: str
     channel: Annotated[Channel | str, OPEN]
     """Where the first message came from."""
+    inbound_address: str | None = None
+    """Which of the tenant's own addresses the first message was sent to: what is answered leaves from there."""
     language: str | None = None
     """BCP 47."""
     product: str | None = None

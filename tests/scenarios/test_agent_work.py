@@ -179,6 +179,7 @@ async def test_a_solved_ticket_closes_by_itself_when_the_workflow_says_so(desk: 
     pack = folder / "closing.yaml"
     pack.write_text(text)
     await desk.cli("apply", str(pack), "--tenant", desk.tenant)
+    await desk.quiet()
     quiet, owner = await owned(desk, "Quiet")
     answered, other = await owned(desk, "Answered")
     for ticket, by in ((quiet, owner), (answered, other)):

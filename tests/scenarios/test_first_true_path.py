@@ -88,7 +88,8 @@ async def test_a_reply_sent_before_its_parent_arrives_joins_the_same_conversatio
     assert len({fact.key for fact in received}) == 1, "both belong to one conversation"
 
 
-async def test_the_same_mail_to_two_of_our_addresses_is_one_ticket(desk: Desk) -> None:
+async def with_second_address(desk: Desk) -> str:
+    """Another address of the desk, once mail to it is taken."""
     tenant = await desk.call("GET", f"/v1/tenants/{desk.tenant}", as_="admin")
     second = f"help@{desk.tenant}.example"
     changed = await desk.call(
@@ -104,6 +105,21 @@ async def test_the_same_mail_to_two_of_our_addresses_is_one_ticket(desk: Desk) -
         return (await desk.mail("probe", to=[second], header_id="<probe@acme.example>")).code == 250
 
     await eventually(taken, what="the second address")
+    await desk.quiet()
+    return second
+
+
+async def test_a_mail_to_another_of_our_addresses_is_answered_from_there(desk: Desk) -> None:
+    second = await with_second_address(desk)
+    sent = await desk.mail("Printer on fire", sender="joe@globex.example", to=[second])
+    ticket = await desk.ticket_of(sent.message_id)
+    assert ticket["inbound_address"] == second
+    mail = await desk.inbox("joe@globex.example").expects(subject="Printer on fire", about=ticket["number"])
+    assert f"<{second}>" in mail["headers"]["from"]
+
+
+async def test_the_same_mail_to_two_of_our_addresses_is_one_ticket(desk: Desk) -> None:
+    second = await with_second_address(desk)
     header_id = f"<{uuid4()}@acme.example>"
     together = await desk.mail("Twice", to=[desk.support, second], header_id=header_id)
     alone = await desk.mail("Twice", to=[second], header_id=header_id)

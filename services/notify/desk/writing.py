@@ -168,7 +168,7 @@ class Writing:
             said = notices.say(delivery.template, wanted, values(facts, setting))
         except TemplateFailedError:
             return Over(state=State.FAILED, reason="template")
-        origin = self._origin(tenant)
+        origin = self._origin(tenant, facts["ticket"].get("inbound_address"))
         author = parts.get("author")
         identity = delivery.external_id or letter.message_id(delivery.id, origin.domain)
         thread = await threads.known_to(self._database, delivery.tenant_id, delivery.recipient_id, delivery.ticket_id)
@@ -201,10 +201,12 @@ class Writing:
         except BadAddressError:
             return Over(state=State.FAILED, reason="no_address")
 
-    def _origin(self, tenant: TenantChanged) -> _From:
+    def _origin(self, tenant: TenantChanged, written_to: str | None) -> _From:
+        """The address that was written to, while it is the desk's; else the desk's first."""
         if tenant.inbound_addresses:
-            address = tenant.inbound_addresses[0]
-            domain = tenant.mail_domains[0] if tenant.mail_domains else address.rpartition("@")[2]
+            address = written_to if written_to in tenant.inbound_addresses else tenant.inbound_addresses[0]
+            own = address.rpartition("@")[2]
+            domain = own if own in tenant.mail_domains else next(iter(tenant.mail_domains), own)
             return _From(address=address, domain=domain, answers=True)
         # A desk without mail of its own still has people to page.
         host = urlsplit(self._links.ticket(UUID(int=0))).hostname or ""

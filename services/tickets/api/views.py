@@ -74,6 +74,8 @@ class TicketView(BaseModel):
     team_id: UUID | None = None
     queue: str
     channel: str
+    inbound_address: str | None = None
+    """Which of our own addresses the first message was sent to: what is answered leaves from there."""
     language: str | None = None
     product: str | None = None
     tier: str | None = None
@@ -200,6 +202,7 @@ def view(ticket: Ticket, principal: Principal) -> dict[str, Any]:
         "team_id": ticket.team_id,
         "queue": ticket.queue,
         "channel": ticket.channel,
+        "inbound_address": ticket.inbound_address,
         "language": ticket.language,
         "product": ticket.product,
         "tier": ticket.tier,

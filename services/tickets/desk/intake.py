@@ -5,7 +5,7 @@ Both ways in end here: `message.received` and `POST /v1/tickets`. Source: seed 0
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -159,6 +159,7 @@ class Intake:
             Act(actor, at, self._draw),
             number=pack.number(state.year, self._numbers.take(message.tenant_id, state.year)),
             requester=state.people.get(message.sender.person_id),
+            inbound_address=_inbound_address(message, state.inbound),
             addressed=_addressed(message, state.inbound),
             following=_following(message, state.inbound),
             follows=state.current(decision.follows_id),
@@ -220,12 +221,17 @@ def _ours(person: PersonChanged | None) -> bool:
     return person is not None and person.active and person.role in AGENT_ROLES
 
 
-def _addressed(message: MessageReceived, inbound: dict[str, frozenset[UUID]]) -> tuple[UUID, ...]:
-    own = inbound.get(message.tenant_id, frozenset())
+def _inbound_address(message: MessageReceived, inbound: dict[str, Mapping[UUID, str]]) -> str | None:
+    own = inbound.get(message.tenant_id, {})
+    return next((own[r.person_id] for r in message.recipients if r.person_id in own), None)
+
+
+def _addressed(message: MessageReceived, inbound: dict[str, Mapping[UUID, str]]) -> tuple[UUID, ...]:
+    own = inbound.get(message.tenant_id, {})
     return tuple(r.person_id for r in message.recipients if r.person_id not in own)
 
 
-def _following(message: MessageReceived, inbound: dict[str, frozenset[UUID]]) -> tuple[UUID, ...]:
+def _following(message: MessageReceived, inbound: dict[str, Mapping[UUID, str]]) -> tuple[UUID, ...]:
     """Whom the sender put in copy, which makes them watchers. A machine or a forged sender invites nobody."""
     if message.automatic or message.spoofed:
         return ()

@@ -82,6 +82,8 @@ class Ticket:
     team_id: UUID | None = None
     queue: str
     channel: str
+    inbound_address: str | None = None
+    """Which of our own addresses the first message was sent to."""
     language: str | None = None
     product: str | None = None
     tier: str | None = None
@@ -188,6 +190,7 @@ class Ticket:
             team_id=self.team_id,
             queue=self.queue,
             channel=self.channel,
+            inbound_address=self.inbound_address,
             language=self.language,
             product=self.product,
             tier=self.tier,

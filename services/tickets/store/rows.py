@@ -30,6 +30,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("team_id", "uuid"),
     ("queue", "text"),
     ("channel", "text"),
+    ("inbound_address", "text"),
     ("language", "text"),
     ("product", "text"),
     ("tier", "text"),
@@ -72,7 +73,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("active", "boolean"),
 )
 NAMES = tuple(name for name, _ in COLUMNS)
-IMMUTABLE = frozenset({"id", "tenant_id", "number", "requester_id", "channel", "created_at"})
+IMMUTABLE = frozenset({"id", "tenant_id", "number", "requester_id", "channel", "inbound_address", "created_at"})
 """Columns that no update touches."""
 SELECTED = ", ".join(f"ticket.{name}" for name in NAMES if name != "active")
 
@@ -100,6 +101,7 @@ def to_row(ticket: Ticket) -> tuple[object, ...]:
         ticket.team_id,
         ticket.queue,
         ticket.channel,
+        ticket.inbound_address,
         ticket.language,
         ticket.product,
         ticket.tier,

@@ -291,17 +291,20 @@ async def _end(running: Sequence[asyncio.Future[None]]) -> None:
             await one
 
 
+ACME = TenantChanged(
+    tenant_id="acme",
+    version=1,
+    name="Acme Support",
+    timezone="Europe/Berlin",
+    languages=("en", "de"),
+    mail_domains=(DOMAIN,),
+    inbound_addresses=(SUPPORT,),
+)
+
+
 async def _people(ground: Ground) -> None:
     await ground.learn(
-        TenantChanged(
-            tenant_id="acme",
-            version=1,
-            name="Acme Support",
-            timezone="Europe/Berlin",
-            languages=("en", "de"),
-            mail_domains=(DOMAIN,),
-            inbound_addresses=(SUPPORT,),
-        ),
+        ACME,
         TeamChanged(
             tenant_id="acme", team_id=TEAM, version=1, name="One", lead_id=ids.person_id("acme", LEO), queues=("tier1",)
         ),

@@ -25,7 +25,7 @@ from tests.integration.notify.mail_facts import (
     solved,
     summary,
 )
-from tests.integration.notify.mail_ground import MASTER, Ground
+from tests.integration.notify.mail_ground import ACME, MASTER, Ground
 from tests.integration.notify.mail_sink import Sink
 from tests.support.waiting import eventually
 
@@ -68,6 +68,33 @@ async def test_the_reply_address_leads_back_to_the_ticket(mails: Ground) -> None
     key = mail_token.key_of(MASTER)
     assert mail_token.verify(key, "acme", token) == summary().ticket_id
     assert mail_token.verify(key, "other", token) is None
+
+
+async def test_a_mail_leaves_from_the_address_that_was_written_to_while_it_is_the_desks(mails: Ground) -> None:
+    billing, brand = f"Billing@{DOMAIN}", "help@brand.example"
+    await mails.learn(ACME.model_copy(update={"version": 2, "inbound_addresses": (SUPPORT, billing, brand)}))
+    written_to = {1: billing, 2: brand, 3: "gone@acme.example", 4: None}
+    for number, address in written_to.items():
+        await mails.tell(created(number, {"inbound_address": address}))
+    await mails.settled(4)
+    sent = {mail["Subject"].partition("[")[2]: mail for mail in await mails.mailed(MIA, 4)}
+    told = {number: sent[f"INC-2026-{number:06}]"] for number in written_to}
+    assert {number: mail["From"].addresses[0].addr_spec for number, mail in told.items()} == {
+        1: billing,
+        2: brand,
+        3: SUPPORT,
+        4: SUPPORT,
+    }
+    # Where every mail of a domain is ours, a tag is sure to be taken.
+    assert {mail["Reply-To"].addresses[0].domain for mail in told.values()} == {DOMAIN}
+    await mails.learn(
+        ACME.model_copy(
+            update={"version": 3, "inbound_addresses": (SUPPORT, brand), "mail_domains": (DOMAIN, "brand.example")}
+        )
+    )
+    await mails.tell(created(5, {"inbound_address": brand}))
+    (mail,) = [mail for mail in await mails.mailed(MIA, 5) if "INC-2026-000005" in mail["Subject"]]
+    assert mail["Reply-To"].addresses[0].domain == "brand.example"
 
 
 async def test_an_agents_answer_goes_to_requester_and_watchers_in_the_thread(mails: Ground) -> None:
