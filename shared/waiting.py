@@ -67,6 +67,22 @@ class Head:
     due_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """What a process brings along with its code, which no event could bring: others may wait for just that."""
+
+    types: Sequence[str]
+    topics: Sequence[str]
+
+    def lacks(self, kind: str, identity: str) -> bool:
+        """Whether only another release can go on: trying again would keep the key from it."""
+        return (kind == "type" and identity not in self.types) or (kind == "topic" and identity not in self.topics)
+
+
+_DUE = """(due_at <= now() OR (due_at IS NULL AND reason = 'not_yet' AND (
+    (missing_kind = 'type' AND missing_id = ANY ($2::text[]))
+    OR (missing_kind = 'topic' AND missing_id = ANY ($3::text[])))))"""
+
 _COLUMNS = (
     'id, key, topic, partition, "offset", record_ms, payload, headers, reason, missing_kind, missing_id, error,'
     " attempts, since, due_at"
@@ -171,25 +187,29 @@ async def barrier(database: Database, kind: str) -> None:
         await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 2))", kind)
 
 
-async def due_keys(database: Database, group: str, limit: int = 100) -> list[tuple[str, str | None]]:
+async def due_keys(database: Database, group: str, release: Release, limit: int = 100) -> list[tuple[str, str | None]]:
     """Keys whose head may be tried now, with the kind it waits for if it was never tried."""
     rows = await database.fetch(
-        "SELECT key, CASE WHEN reason = 'not_yet' AND attempts = 0 THEN missing_kind END AS kind FROM waiting"
-        " WHERE group_name = $1 AND due_at <= now() ORDER BY due_at, id LIMIT $2",
+        "SELECT key, CASE WHEN reason = 'not_yet' AND attempts = 0 THEN missing_kind END AS kind FROM waiting"  # noqa: S608 - constants
+        f" WHERE group_name = $1 AND {_DUE} ORDER BY due_at, id LIMIT $4",
         group,
+        release.types,
+        release.topics,
         limit,
     )
     return [(row["key"], row["kind"]) for row in rows]
 
 
-async def claim(tx: Tx, group: str, key: str) -> Head | None:
+async def claim(tx: Tx, group: str, release: Release, key: str) -> Head | None:
     """The head of a key if it is due and nobody else is at it; its key is ours until the transaction ends."""
     if not await tx.fetchval("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 1))", f"{group}\x1f{key}"):
         return None
     row = await tx.fetchrow(
-        f"SELECT {_COLUMNS}, due_at <= now() AS due FROM waiting"  # noqa: S608 - constant columns
-        " WHERE group_name = $1 AND key = $2 ORDER BY id LIMIT 1 FOR UPDATE",
+        f"SELECT {_COLUMNS}, {_DUE} AS due FROM waiting"  # noqa: S608 - constants
+        " WHERE group_name = $1 AND key = $4 ORDER BY id LIMIT 1 FOR UPDATE",
         group,
+        release.types,
+        release.topics,
         key,
     )
     if row is None or not row["due"]:
@@ -227,7 +247,7 @@ async def postpone(
     error: str | None = None,
     attempts: int,
 ) -> None:
-    """The head could not go on: why, and when it is tried again (None: when a person says so)."""
+    """The head could not go on: why, and when it is tried again (None: when a person or another release says so)."""
     kind, identity = missing if missing is not None else (None, None)
     await tx.execute(
         "UPDATE waiting SET reason = $2, missing_kind = $3, missing_id = $4, error = $5, attempts = $6,"

@@ -168,13 +168,6 @@ class Bus:
     async def _run_drain(self) -> None:
         if self._replica is not None:
             await self._replica.wait_ready()
-        while True:
-            try:
-                await self._drain.wake_types()
-                break
-            except Exception as error:  # noqa: BLE001 - the database may not be up yet
-                logger.warning("database not ready", extra={"error": explain(error)})
-                await asyncio.sleep(1.0)
         await self._drain.run()
 
     async def _run_maintenance(self) -> None:

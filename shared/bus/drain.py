@@ -66,6 +66,9 @@ class Drain:
         self._routes: Mapping[str, BoundRoute] = {route.name: route for route in routes}
         self._relay = relay
         self._metrics = metrics
+        self._release = waiting.Release(
+            types=[name for route in routes for name in route.classes], topics=[route.name for route in routes]
+        )
         self._waiting = 0
         self._reported = 0.0
         self._told: set[int] = set()
@@ -75,12 +78,6 @@ class Drain:
         """Something was put away just now: it gets its first try at once, and looks come closer together."""
         self._waiting = max(self._waiting, 1)
         self._hint.set()
-
-    async def wake_types(self) -> None:
-        """At start: events of types this release knows need not wait for it any longer."""
-        known = [name for route in self._routes.values() for name in route.classes]
-        async with self._database.begin() as tx:
-            await waiting.wake(tx, "type", known)
 
     async def run(self) -> None:
         """Until cancelled; survives the database being away."""
@@ -104,7 +101,7 @@ class Drain:
     async def step(self) -> int:
         """Try every key that is due once around; how many events were handled."""
         handled = 0
-        due = await waiting.due_keys(self._database, self._service)
+        due = await waiting.due_keys(self._database, self._service, self._release)
         if due:
             self._waiting = max(self._waiting, len(due))
         for key, kind in due:
@@ -124,7 +121,7 @@ class Drain:
         rows: list[outbox.Row] = []
         try:
             async with self._database.begin() as tx:
-                head = await waiting.claim(tx, self._service, key)
+                head = await waiting.claim(tx, self._service, self._release, key)
                 if head is None:
                     return False
                 rows = await self._handle(tx, head)
@@ -199,7 +196,11 @@ class Drain:
         tried = head.attempts + 1 if same else 0
         # What was just found missing may be in the hands of a transaction that looked before this row said so: the
         # first try after it is committed goes through the barrier at once.
-        delay = min(_RECHECK_FIRST * 2 ** min(tried - 1, 10), _RECHECK_MOST) if same else timedelta(0)
+        delay: timedelta | None = timedelta(0)
+        if self._release.lacks(*missing):
+            delay = None
+        elif same:
+            delay = min(_RECHECK_FIRST * 2 ** min(tried - 1, 10), _RECHECK_MOST)
         async with self._database.begin() as tx:
             await waiting.postpone(tx, head, reason="not_yet", delay=delay, missing=missing, attempts=tried)
 

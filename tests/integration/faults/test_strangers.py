@@ -61,6 +61,11 @@ async def test_a_newer_version_waits_with_its_followers_and_the_newer_release_ha
     sent += await lab.send([followers[1], asked("t2", 4)])
     found = await lab.verify()
     assert [reason for *_, reason in found.waiting] == ["not_yet", "behind", "behind"]
+
+    async def left_alone() -> bool:
+        return bool(await lab.value("SELECT due_at IS NULL FROM waiting ORDER BY id LIMIT 1"))
+
+    await eventually(left_alone, what="the older release leaving it to the newer one")
     await lab.start(release=2)
     lab.journal.expect([entry.place for entry in sent], "effect")
     found = await lab.verify()
