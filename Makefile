@@ -51,6 +51,7 @@ scenarios: environment ## Pass the tests of the whole
 	@$(LOCAL) test tests/scenarios $(ARGS)
 
 soak: environment ## Pass the long doses (hours)
+	@DESKWIRE_DOSE=full $(BIN)/pytest tests/unit
 	@DESKWIRE_DOSE=full $(LOCAL) test -m soak $(ARGS)
 
 bench: environment ## Measure: a table, and build/bench.json
