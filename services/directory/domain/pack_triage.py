@@ -32,6 +32,9 @@ def across(sections: Mapping[str, Section]) -> Iterator[Problem]:
         if label.casefold() not in labels:
             message = f"{label!r} is none of the priorities: {', '.join(labels.values())}"
             yield Problem(path=(SECTION, *path), message=message)
+    if triage.address_queues and "address" not in triage.queue_order:
+        message = "never used: queue_order leaves out `address`"
+        yield Problem(path=(SECTION, "address_queues"), message=message, warning=True)
     estimated = {label.casefold() for label in triage.eta_minutes}
     for folded, label in labels.items():
         if estimated and folded not in estimated:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
@@ -28,6 +29,8 @@ class Draft(BaseModel):
     """Only the first 16,000 characters are read."""
     hints: Annotated[dict[str, JsonValue], Field(max_length=50)] = Field(default_factory=dict)
     """What a channel would say: `affected_customers`, `impact`, `urgency`, `priority`, `product`, `category`, …"""
+    inbound_address: Annotated[str, StringConstraints(max_length=320)] | None = None
+    """Which of the tenant's own addresses it was sent to."""
     tier: Name | None = None
     """The requester's support tier."""
     language: Annotated[str, StringConstraints(max_length=35)] | None = None
@@ -87,7 +90,7 @@ def routes(known: Known) -> Router:
         findings = ruleset.lexicon.read(draft.subject, draft.text[:MAX_CHARS])
         decision = ruleset.decide(
             Facts(
-                said=Said.of(draft.hints),
+                said=replace(Said.of(draft.hints), inbound_address=draft.inbound_address),
                 findings=findings,
                 tier=draft.tier,
                 language=language,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid5
@@ -239,7 +239,7 @@ def _introduced(record: Record, event: TicketCreated, person: PersonChanged | No
         held |= {name for name, value in stated.items() if value is not None}
     return record.but(
         requester_id=ticket.requester_id,
-        said=said,
+        said=replace(said, inbound_address=ticket.inbound_address),
         tier=ticket.tier or (known.tier if known else None),
         language=language_tag(ticket.language) or (language_tag(known.language) if known else None),
         held=held,

@@ -78,6 +78,8 @@ class Said:
     priority: str | None = None
     affected_customers: int | None = None
     language: str | None = None
+    inbound_address: str | None = None
+    """Which of the tenant's own addresses it was sent to; by the ticket, not by a hint."""
 
     @classmethod
     def of(cls, hints: Mapping[str, JsonValue]) -> Said:

@@ -65,6 +65,12 @@ def _queue_by_priority(draft: Draft, rules: Rules, _: Facts) -> tuple[str, str, 
     return (queue, f"priority_queues.{label}", f"Tickets of priority {label} go to {queue}.") if queue else None
 
 
+def _queue_by_address(_: Draft, rules: Rules, facts: Facts) -> tuple[str, str, str] | None:
+    address = (facts.said.inbound_address or "").casefold()
+    queue = rules.address_queues.get(address)
+    return (queue, f"address_queues.{address}", f"What is sent to {address} goes to {queue}.") if queue else None
+
+
 def _queue_by_language(draft: Draft, rules: Rules, facts: Facts) -> tuple[str, str, str] | None:
     languages = rules.triage.languages
     language = _primary(draft.values.get("language"))
@@ -111,6 +117,7 @@ def _queue_by_tier(_: Draft, rules: Rules, facts: Facts) -> tuple[str, str, str]
 
 _QUEUES: Mapping[str, Callable[[Draft, Rules, Facts], tuple[str, str, str] | None]] = {
     "priority": _queue_by_priority,
+    "address": _queue_by_address,
     "language": _queue_by_language,
     "tier": _queue_by_tier,
     "product": _queue_by_product,

@@ -23,6 +23,8 @@ class Rules:
     eta: Mapping[str, float] = field(init=False)
     queues: Mapping[str, str] = field(init=False)
     """By priority."""
+    address_queues: Mapping[str, str] = field(init=False)
+    """By inbound address, folded."""
     read: frozenset[str] = field(init=False)
     """Languages that the rules name a reader for."""
 
@@ -35,6 +37,7 @@ class Rules:
             "levels": {level.label.casefold(): level for level in self.priorities.levels},
             "eta": {label.casefold(): minutes for label, minutes in self.triage.eta_minutes.items()},
             "read": frozenset((*languages.general, *languages.queues)),
+            "address_queues": {one.casefold(): queue for one, queue in self.triage.address_queues.items()},
             "queues": {label.casefold(): queue for label, queue in self.triage.priority_queues.items()},
         }
         for name, value in made.items():

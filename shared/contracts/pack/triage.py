@@ -20,9 +20,10 @@ UrgencyName = Literal["critical", "high", "medium", "low"]
 Tag = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.:-]{0,39}$")]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
 """ISO 639, without a region."""
+InboundAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$", max_length=320)]
 GAP = ".."
 """Up to three words in between."""
-QueueRule = Literal["priority", "language", "tier", "product"]
+QueueRule = Literal["priority", "address", "language", "tier", "product"]
 MOST_FORMS = 64
 """How many word sequences one phrase may stand for by words that are two (`can't`)."""
 
@@ -188,7 +189,9 @@ class TriageRules(Section):
     languages: LanguageRules = LanguageRules()
     priority_queues: Annotated[dict[Label, Name], Field(max_length=9)] = Field(default_factory=dict)
     """Queues of whole priorities (seed 000 §5.2: P1 goes to Tier 2)."""
-    queue_order: tuple[QueueRule, ...] = ("priority", "language", "tier", "product")
+    address_queues: Annotated[dict[InboundAddress, Name], Field(max_length=500)] = Field(default_factory=dict)
+    """Queues of what is sent to one of the tenant's own addresses, whatever its case: `billing@acme.example`."""
+    queue_order: tuple[QueueRule, ...] = ("priority", "address", "language", "tier", "product")
     """Whose queue is taken where several rules name one; a kind that is left out names none."""
     eta_minutes: Annotated[dict[Label, Minutes], Field(max_length=9)] = Field(default_factory=dict)
     """Estimated elapsed minutes to resolution, by priority."""

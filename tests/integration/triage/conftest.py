@@ -61,6 +61,7 @@ class Ticket:
     tenant: str = "acme"
     subject: str = "Hello"
     tier: str | None = None
+    inbound_address: str | None = None
     requester_id: UUID = field(default_factory=uuid4)
     id: UUID = field(default_factory=uuid4)
     version: int = 1
@@ -77,6 +78,7 @@ class Ticket:
             requester_id=self.requester_id,
             queue="tier1",
             channel="email",
+            inbound_address=self.inbound_address,
             tier=self.tier,
             created_at=NOON,
             updated_at=NOON,

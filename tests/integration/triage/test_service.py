@@ -236,6 +236,17 @@ async def test_a_tier_that_becomes_known_decides_the_newest_tickets_again(desk: 
     assert len(await desk.decisions(ticket)) == 2
 
 
+async def test_the_queue_of_an_address_holds_when_a_decision_is_made_again(desk: Desk) -> None:
+    await desk.tenant(triage={**PACK["triage"], "address_queues": {"billing@acme.example": "billing"}})
+    ticket = Ticket(subject="Export does not work", inbound_address="billing@acme.example")
+    await desk.publish(ticket.created("It stops with an error."))
+    (first,) = await desk.decisions(ticket)
+    assert first.decision.queue == "billing"
+    await desk.publish(PersonChanged(tenant_id="acme", person_id=ticket.requester_id, version=2, tier="enterprise"))
+    _, again = await desk.decisions(ticket, 2)
+    assert (again.decision.tier, again.decision.queue) == ("enterprise", None), "nothing new of the queue"
+
+
 async def test_a_long_text_is_read_from_the_blob_store_and_decided_again(desk: Desk) -> None:
     await desk.tenant()
     ticket = Ticket(subject="Hello")

@@ -54,6 +54,7 @@ def test_the_default_thresholds_are_those_of_seed_000_section_4_2(section: Triag
         ("- name: no_hurry\n", "- name: urgent\n", "/signals/", None, "defined twice"),
         ("{tier: premium, escalate", "{tier: enterprise, escalate", "/tiers/1/tier", "{tier: enterprise, esc", "twice"),
         ("[Notfall, Notfälle,", "[.. Notfall,", "/signals/0/words/de/0", "[.. Notfall", "begins and ends with a word"),
+        ("{P1: tier2}", "{P1: tier2}\n  address_queues: {nobody: tier2}", "/address_queues", "{nobody", "match"),
         ("[Notfall, Notfälle,", '["No*",', "/signals/0/words/de/0", '["No*"', "at least three letters"),
     ],
 )
@@ -67,6 +68,14 @@ def test_a_mistake_is_told_with_its_line(old: str, new: str, pointer: str, marke
     if marked is not None:
         assert text.count(marked) == 1, marked
         assert problem.mark.line == text[: text.index(marked)].count("\n") + 1
+
+
+def test_queues_of_addresses_that_the_order_leaves_out_are_worth_a_warning() -> None:
+    order, queues = "queue_order: [priority, address, language", "  address_queues: {billing@acme.example: billing}\n"
+    used = DEFAULT.replace(f"  {order}", f"{queues}  {order}")
+    assert not check(used).warnings
+    pack = check(used.replace(order, "queue_order: [priority, language"))
+    assert [(problem.pointer, problem.warning) for problem in pack.warnings] == [("/triage/address_queues", True)]
 
 
 def test_a_priority_without_an_estimate_is_worth_a_warning() -> None:
