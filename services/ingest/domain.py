@@ -55,6 +55,9 @@ class Draft:
     """Equal for two deliveries of the same content; another one under the same id is a conflict."""
     submitter: str = ""
     recipients: tuple[Participant, ...] = ()
+    """Whom it names beside us."""
+    inbound_address: str | None = None
+    """Which of our addresses it was sent to."""
     subject: str = ""
     body: Body = field(default_factory=lambda: Body(text=""))
     attachments: tuple[Attachment, ...] = ()
@@ -163,6 +166,7 @@ def _received(draft: Draft, placement: Placement, instant: datetime) -> MessageR
         received_at=receipt(draft, instant),
         sender=draft.sender,
         recipients=draft.recipients,
+        inbound_address=draft.inbound_address,
         subject=draft.subject,
         body=draft.body,
         attachments=draft.attachments,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from services.ingest.mail.addresses import Mailbox
 from shared.auth import mail_token
 from shared.contracts import ids
 from shared.contracts.directory import TenantChanged
@@ -30,6 +31,8 @@ class Destination:
     """As the sender wrote it, normalised, its tag still on."""
     ticket_id: UUID | None = None
     """The ticket of a token that is ours and this tenant's."""
+    inbound_address: str | None = None
+    """The same without a tag, as the tenant claims it; None for a reply address and for the postmaster."""
 
 
 def claims(tenant: TenantChanged) -> list[Claim]:
@@ -69,8 +72,12 @@ def destination(address: str, found: Mapping[str, Sequence[Claim]], token_key: b
             if ticket is not None:
                 return Destination(claim.tenant_id, whole, ticket)
     for claim in claimed:
-        if "@" in claim.place or claim.catch_all or token is not None or local == "postmaster":
+        if "@" in claim.place:
+            return Destination(claim.tenant_id, whole, inbound_address=claim.place)
+        if token is not None or local == "postmaster":
             return Destination(claim.tenant_id, whole)
+        if claim.catch_all:
+            return Destination(claim.tenant_id, whole, inbound_address=whole)
     return None
 
 
@@ -83,6 +90,29 @@ def answered_tickets(tenant_id: str, addresses: Iterable[str], token_key: bytes)
         if ticket is not None:
             found.append(Destination(tenant_id, address, ticket))
     return found
+
+
+def inbound_address(destinations: Sequence[Destination], named: Iterable[str]) -> str | None:
+    """Which of our addresses a mail was sent to: the first that it names, else the first that it came to."""
+    by_address = {
+        ids.normalise_address(one.address): ids.normalise_address(one.inbound_address)
+        for one in destinations
+        if one.inbound_address is not None
+    }
+    written = (by_address.get(ids.normalise_address(one)) for one in named)
+    return next((one for one in written if one is not None), next(iter(by_address.values()), None))
+
+
+def others(destinations: Iterable[Destination], named: Sequence[Mailbox]) -> list[Mailbox]:
+    """Of those that a mail names the ones that are not we ourselves: a reply address takes part in nothing."""
+    ours = {ids.normalise_address(one.address) for one in destinations}
+    domains = {one.rpartition("@")[2] for one in ours}
+
+    def is_ours(address: str) -> bool:
+        whole = ids.normalise_address(address)
+        return whole in ours or (mail_token.in_address(whole) is not None and whole.rpartition("@")[2] in domains)
+
+    return [one for one in named if not is_ours(one.address)]
 
 
 def by_tenant(destinations: Iterable[Destination]) -> dict[str, Sequence[Destination]]:

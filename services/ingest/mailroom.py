@@ -10,7 +10,7 @@ from uuid import UUID
 
 from services.ingest.archive import Archive
 from services.ingest.domain import MAX_ATTACHMENTS, Draft, Outcome, participant, thread_key
-from services.ingest.inbound import Destination, by_tenant
+from services.ingest.inbound import Destination, by_tenant, inbound_address, others
 from services.ingest.intake import Intake
 from services.ingest.mail.parse import Options, ParsedMail
 from services.ingest.mail.references import MAX_ID
@@ -108,7 +108,10 @@ class Mailroom:
             message_id=ids.message_id(tenant_id, Channel.EMAIL, source_of(mail, receipt or uuid.uuid4().hex)),
             channel=Channel.EMAIL,
             sender=participant(tenant_id, mail.sender.address, mail.sender.name),
-            recipients=tuple(participant(tenant_id, one.address, one.name) for one in mail.recipients),
+            recipients=tuple(
+                participant(tenant_id, one.address, one.name) for one in others(destinations, mail.recipients)
+            ),
+            inbound_address=inbound_address(destinations, (one.address for one in mail.recipients)),
             fingerprint=mail.fingerprint,
             subject=mail.subject,
             body=body,

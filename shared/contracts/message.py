@@ -110,7 +110,9 @@ class MessageReceived(Event):
     """Trusted receipt by our own listener, mailbox or API; never a Date header."""
     sender: Participant
     recipients: tuple[Participant, ...] = ()
-    """To and Cc, our own addresses among them."""
+    """To and Cc, without the addresses of ours that it came to."""
+    inbound_address: str | None = None
+    """Which of the tenant's own addresses it was sent to, normalised; None for an answer to a signed reply address."""
     subject: str = ""
     body: Body = Body(text="")
     attachments: tuple[Attachment, ...] = ()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from shared.contracts import ids
 from tests.support.desk import CUSTOMER, Desk
+from tests.support.packs import PATIENT, apply
 from tests.support.tap import Fact
 from tests.support.waiting import eventually
 
@@ -24,7 +26,10 @@ async def created(desk: Desk, ticket_id: str) -> Fact:
     return facts[0]
 
 
-async def test_a_message_by_http_is_received_then_a_ticket_with_number_state_priority_and_owner(desk: Desk) -> None:
+async def test_a_message_by_http_is_received_then_a_ticket_with_number_state_priority_and_owner(
+    desk: Desk, folder: Path
+) -> None:
+    await apply(desk, folder, PATIENT)
     accepted = await desk.message("Cannot log in", "It says no.")
     fact = await created(desk, accepted["ticket_id"])
     (received,) = await desk.events("message.received", message_id=accepted["message_id"])
@@ -116,6 +121,22 @@ async def test_a_mail_to_another_of_our_addresses_is_answered_from_there(desk: D
     assert ticket["inbound_address"] == second
     mail = await desk.inbox("joe@globex.example").expects(subject="Printer on fire", about=ticket["number"])
     assert f"<{second}>" in mail["headers"]["from"]
+
+
+async def test_who_answers_to_the_reply_address_does_not_make_it_a_person_that_is_written_to(desk: Desk) -> None:
+    sent = await desk.mail("Printer on fire", sender="joe@globex.example")
+    ticket = await desk.ticket_of(sent.message_id)
+    told = await desk.inbox("joe@globex.example").expects(subject="Printer on fire", about=ticket["number"])
+    reply_to = told["headers"]["reply-to"]
+    assert reply_to.startswith("reply+")
+    answer = await desk.mail("Re: Printer on fire", "It still burns.", sender="joe@globex.example", to=[reply_to])
+    assert (await desk.ticket_of(answer.message_id))["id"] == ticket["id"]
+    await desk.reply(ticket["id"], "We come.", as_=await desk.owner(ticket["id"]))
+    await desk.inbox("joe@globex.example").expects(subject="Re: Printer on fire", about=ticket["number"])
+    await desk.inbox(reply_to).has_nothing()
+    assert (await desk.ticket(ticket["id"]))["watcher_ids"] == []
+    people = await desk.get("/v1/people", as_="admin", params={"address": reply_to})
+    assert people["items"] == []
 
 
 async def test_the_same_mail_to_two_of_our_addresses_is_one_ticket(desk: Desk) -> None:

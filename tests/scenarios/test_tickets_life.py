@@ -10,21 +10,11 @@ import pytest
 
 from tests.support.correspondence import follow, link_in
 from tests.support.desk import CUSTOMER, Desk
-from tests.support.packs import ANSWER_WITHIN, UNHURRIED, apply
+from tests.support.packs import ANSWER_WITHIN, PATIENT, UNHURRIED, apply
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow]
 
-PATIENT = """
-assignment:
-  strategy: least_loaded
-  default_queue: tier1
-  default_capacity: 5
-  untouched_minutes: 30
-  wait_for_triage_seconds: 600
-
-"""
-"""However slow the machine is, triage has named the queue before somebody gets the ticket."""
 A_WEEK = 7 * 24 * 60
 SPANISH = (
     "Buenos días: desde ayer el informe mensual se queda en preparando y nunca termina. Lo necesitamos para el cierre"

@@ -27,6 +27,17 @@ UNHURRIED = AROUND_THE_CLOCK.replace(f"first_response: {ANSWER_WITHIN}", "first_
 )
 """Clocks that say nothing for days: what happens is the escalation's own walk."""
 
+PATIENT = """
+assignment:
+  strategy: least_loaded
+  default_queue: tier1
+  default_capacity: 5
+  untouched_minutes: 30
+  wait_for_triage_seconds: 600
+
+"""
+"""However slow the machine is, triage has named the queue before somebody gets the ticket."""
+
 
 async def apply(desk: Desk, folder: Path, sections: str = AROUND_THE_CLOCK) -> None:
     """Put the default pack with these sections in force, as an operator does, and wait until everybody knows it."""

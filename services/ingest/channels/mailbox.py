@@ -209,13 +209,13 @@ class Mailboxes:
         try:
             if too_large:
                 mail = await asyncio.to_thread(salvage, raw, Bound.TOO_LARGE.value, options)
-                places = [Destination(tenant_id, row["address"])]
+                places = [Destination(tenant_id, row["address"], inbound_address=row["address"])]
                 draft = await self._mailroom.draft(tenant_id, mail, spool, places, uuid.uuid4().hex, receipt=receipt)
             else:
                 async with self._mailroom.reading(spool, options) as mail:
                     told = (*mail.delivered_to, *(one.address for one in mail.recipients))
                     places = [
-                        Destination(tenant_id, row["address"]),
+                        Destination(tenant_id, row["address"], inbound_address=row["address"]),
                         *answered_tickets(tenant_id, told, self._token_key),
                     ]
                     draft = await self._mailroom.draft(

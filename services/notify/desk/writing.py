@@ -203,8 +203,11 @@ class Writing:
 
     def _origin(self, tenant: TenantChanged, written_to: str | None) -> _From:
         """The address that was written to, while it is the desk's; else the desk's first."""
-        if tenant.inbound_addresses:
-            address = written_to if written_to in tenant.inbound_addresses else tenant.inbound_addresses[0]
+        addresses = tenant.inbound_addresses
+        if not addresses and written_to is not None and written_to.rpartition("@")[2] in tenant.mail_domains:
+            addresses = (written_to,)  # of a desk that takes whatever is sent to its domains
+        if addresses:
+            address = written_to if written_to is not None and written_to in addresses else addresses[0]
             own = address.rpartition("@")[2]
             domain = own if own in tenant.mail_domains else next(iter(tenant.mail_domains), own)
             return _From(address=address, domain=domain, answers=True)

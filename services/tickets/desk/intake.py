@@ -23,6 +23,7 @@ from services.tickets.store import tickets
 from services.tickets.store.agents import AGENT_ROLES
 from services.tickets.store.tickets import Located
 from shared import waiting
+from shared.contracts import ids
 from shared.contracts.directory import PersonChanged, Role
 from shared.contracts.message import MessageReceived, Parent
 from shared.contracts.ticket import Actor, ActorKind, AuthorKind, Change, TicketUpdated
@@ -222,8 +223,11 @@ def _ours(person: PersonChanged | None) -> bool:
 
 
 def _inbound_address(message: MessageReceived, inbound: dict[str, Mapping[UUID, str]]) -> str | None:
-    own = inbound.get(message.tenant_id, {})
-    return next((own[r.person_id] for r in message.recipients if r.person_id in own), None)
+    """As the tenant writes it."""
+    address = message.inbound_address
+    if address is None:
+        return None
+    return inbound.get(message.tenant_id, {}).get(ids.person_id(message.tenant_id, address), address)
 
 
 def _addressed(message: MessageReceived, inbound: dict[str, Mapping[UUID, str]]) -> tuple[UUID, ...]:

@@ -95,6 +95,11 @@ async def test_a_mail_leaves_from_the_address_that_was_written_to_while_it_is_th
     await mails.tell(created(5, {"inbound_address": brand}))
     (mail,) = [mail for mail in await mails.mailed(MIA, 5) if "INC-2026-000005" in mail["Subject"]]
     assert mail["Reply-To"].addresses[0].domain == "brand.example"
+    await mails.learn(ACME.model_copy(update={"version": 4, "inbound_addresses": ()}))
+    wanda = {"requester_id": str(ids.person_id("acme", WANDA))}
+    await mails.tell(created(6, {**wanda, "inbound_address": f"anything@{DOMAIN}"}, address=WANDA))
+    (mail,) = await mails.mailed(WANDA)
+    assert mail["From"].addresses[0].addr_spec == f"anything@{DOMAIN}", "of a desk that takes all of its domain"
 
 
 async def test_an_agents_answer_goes_to_requester_and_watchers_in_the_thread(mails: Ground) -> None:

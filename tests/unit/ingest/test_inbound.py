@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.inbound import Claim, Destination, by_tenant, claims, destination, places
+from services.ingest.inbound import (
+    Claim,
+    Destination,
+    by_tenant,
+    claims,
+    destination,
+    inbound_address,
+    others,
+    places,
+)
+from services.ingest.mail.addresses import Mailbox
 from shared.auth import mail_token
 from shared.contracts.directory import TenantChanged
 
@@ -54,7 +64,8 @@ def test_only_listed_addresses_are_taken(address: str, mine: bool) -> None:
 
 def test_a_tenant_that_lists_only_domains_takes_everything_there() -> None:
     given_ = found(tenant("acme", domains=("@Acme.example", "münchen.example")))
-    assert destination("any@acme.example", given_, KEY) == Destination("acme", "any@acme.example")
+    whole = "any@acme.example"
+    assert destination("Any@acme.example", given_, KEY) == Destination("acme", whole, inbound_address=whole)
     assert destination("any@xn--mnchen-3ya.example", given_, KEY) is not None
 
 
@@ -114,3 +125,32 @@ def test_any_text_is_no_token(text: str) -> None:
 
 def test_tokens_of_two_tickets_differ() -> None:
     assert mail_token.make(KEY, "acme", TICKET) != mail_token.make(KEY, "acme", uuid4())
+
+
+def test_a_mail_was_sent_to_the_first_of_our_addresses_that_it_names_else_to_the_first_it_came_to() -> None:
+    claimed = found(tenant("acme", "Support@acme.example", "billing@acme.example"))
+    named = ["carl@customer.example", "BILLING+now@acme.example", "support@acme.example"]
+    came = [
+        one for one in (destination(address, claimed, KEY) for address in ("support@acme.example", named[1])) if one
+    ]
+    assert inbound_address(came, named) == "billing@acme.example"
+    assert inbound_address(came, ["list@customer.example"]) == "support@acme.example", "in blind copy"
+    answered = destination(mail_token.address(KEY, "acme", TICKET, "acme.example"), claimed, KEY)
+    assert answered is not None
+    assert inbound_address([answered], [answered.address]) is None
+
+
+def test_nobody_takes_part_who_is_an_address_of_ours_by_a_tag_or_a_token() -> None:
+    claimed = found(tenant("acme", "support@acme.example"))
+    reply = mail_token.address(KEY, "acme", TICKET, "acme.example")
+    came = [one for one in (destination(a, claimed, KEY) for a in ("Support+x@acme.example", reply)) if one]
+    named = [
+        Mailbox(address, "")
+        for address in (
+            "SUPPORT+X@acme.example",
+            reply.upper(),
+            "reply+other@acme.example",
+            "reply+me@customer.example",
+        )
+    ]
+    assert [one.address for one in others(came, named)] == ["reply+me@customer.example"]
