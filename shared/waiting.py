@@ -82,6 +82,7 @@ class Release:
 _DUE = """(due_at <= now() OR (due_at IS NULL AND reason = 'not_yet' AND (
     (missing_kind = 'type' AND missing_id = ANY ($2::text[]))
     OR (missing_kind = 'topic' AND missing_id = ANY ($3::text[])))))"""
+"""Whether a head may be tried now; $2 and $3 are the types and the topics of our release."""
 
 _COLUMNS = (
     'id, key, topic, partition, "offset", record_ms, payload, headers, reason, missing_kind, missing_id, error,'

@@ -92,6 +92,11 @@ def answered_tickets(tenant_id: str, addresses: Iterable[str], token_key: bytes)
     return found
 
 
+def account(tenant_id: str, address: str) -> Destination:
+    """An address that is known to be a tenant's: its mailbox's, or one that a mail of its quarantine came to."""
+    return Destination(tenant_id, address, inbound_address=None if mail_token.in_address(address) else address)
+
+
 def inbound_address(destinations: Sequence[Destination], named: Iterable[str]) -> str | None:
     """Which of our addresses a mail was sent to: the first that it names, else the first that it came to."""
     by_address = {

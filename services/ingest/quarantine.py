@@ -7,14 +7,13 @@ from uuid import UUID
 
 from services.ingest.archive import Blobs
 from services.ingest.domain import Outcome
-from services.ingest.inbound import Destination
+from services.ingest.inbound import account
 from services.ingest.intake import Intake
 from services.ingest.mail.limits import Limits
 from services.ingest.mailroom import Mailroom
 from services.ingest.parsing import Parser
 from services.ingest.spool import Spool
 from services.ingest.store import messages as store
-from shared.auth import mail_token
 from shared.contracts import ids
 from shared.contracts.message import Channel
 from shared.db import Database
@@ -55,10 +54,7 @@ class Quarantine:
             async with self._parser.reading(spool, options) as mail:
                 if mail.quarantine is not None:
                     raise StillUnreadableError(mail.quarantine)
-                places = [
-                    Destination(tenant_id, one, inbound_address=None if mail_token.in_address(one) else one)
-                    for one in row["accounts"] or []
-                ]
+                places = [account(tenant_id, one) for one in row["accounts"] or []]
                 draft = await self._mailroom.draft(tenant_id, mail, spool, places, correlation)
         finally:
             spool.close()

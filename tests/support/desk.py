@@ -22,8 +22,7 @@ import httpx2
 from cli.seed import DEFAULT_PACK
 from services.directory.commands.seed import seed
 from services.directory.domain.pack_check import Pack, check
-from shared.contracts import ids
-from shared.contracts.manifest import TOPICS
+from shared.contracts import ids, manifest
 from shared.db import Database
 from tests.support.correspondence import Inbox, Phone
 from tests.support.installation import Installation
@@ -42,7 +41,6 @@ STAFF = {
 """Our name of each colleague → the local part of the address that `deskwire seed` gives them."""
 CUSTOMER = "mia@acme.example"
 ROLES = (*STAFF, "service", "customer")
-OWNERS = {topic.name: topic.owner for topic in TOPICS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +254,7 @@ class Desk:
 
     async def events(self, topic: str, **wanted: Any) -> list[Fact]:
         """This tenant's facts on a topic, of all committed by now; only those whose fields have the values wanted."""
-        await self.installation.published(OWNERS[topic])
+        await self.installation.published(manifest.topic(topic).owner)
         facts = await self.tap.facts(topic, self.tenant)
         return [fact for fact in facts if all((fact.data or {}).get(name) == value for name, value in wanted.items())]
 

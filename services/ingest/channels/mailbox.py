@@ -19,7 +19,7 @@ from uuid import UUID
 
 from services.ingest.channels.imap import Account, Connection, Item, MailboxError
 from services.ingest.domain import Draft
-from services.ingest.inbound import Destination, answered_tickets
+from services.ingest.inbound import account, answered_tickets
 from services.ingest.intake import Intake
 from services.ingest.mail.limits import Bound
 from services.ingest.mail.parse import salvage
@@ -209,13 +209,13 @@ class Mailboxes:
         try:
             if too_large:
                 mail = await asyncio.to_thread(salvage, raw, Bound.TOO_LARGE.value, options)
-                places = [Destination(tenant_id, row["address"], inbound_address=row["address"])]
+                places = [account(tenant_id, row["address"])]
                 draft = await self._mailroom.draft(tenant_id, mail, spool, places, uuid.uuid4().hex, receipt=receipt)
             else:
                 async with self._mailroom.reading(spool, options) as mail:
                     told = (*mail.delivered_to, *(one.address for one in mail.recipients))
                     places = [
-                        Destination(tenant_id, row["address"], inbound_address=row["address"]),
+                        account(tenant_id, row["address"]),
                         *answered_tickets(tenant_id, told, self._token_key),
                     ]
                     draft = await self._mailroom.draft(

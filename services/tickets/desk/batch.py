@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -47,7 +47,7 @@ class Batch:
     located: Located
     tickets: dict[UUID, Ticket]
     people: dict[UUID, PersonChanged]
-    inbound: dict[str, Mapping[UUID, str]]
+    inbound: dict[str, frozenset[UUID]]
     year: int
     works: dict[UUID, Work] = field(default_factory=dict)
     by_message: dict[UUID, UUID] = field(default_factory=dict)

@@ -5,7 +5,7 @@ Both ways in end here: `message.received` and `POST /v1/tickets`. Source: seed 0
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -23,7 +23,6 @@ from services.tickets.store import tickets
 from services.tickets.store.agents import AGENT_ROLES
 from services.tickets.store.tickets import Located
 from shared import waiting
-from shared.contracts import ids
 from shared.contracts.directory import PersonChanged, Role
 from shared.contracts.message import MessageReceived, Parent
 from shared.contracts.ticket import Actor, ActorKind, AuthorKind, Change, TicketUpdated
@@ -160,7 +159,6 @@ class Intake:
             Act(actor, at, self._draw),
             number=pack.number(state.year, self._numbers.take(message.tenant_id, state.year)),
             requester=state.people.get(message.sender.person_id),
-            inbound_address=_inbound_address(message, state.inbound),
             addressed=_addressed(message, state.inbound),
             following=_following(message, state.inbound),
             follows=state.current(decision.follows_id),
@@ -222,20 +220,12 @@ def _ours(person: PersonChanged | None) -> bool:
     return person is not None and person.active and person.role in AGENT_ROLES
 
 
-def _inbound_address(message: MessageReceived, inbound: dict[str, Mapping[UUID, str]]) -> str | None:
-    """As the tenant writes it."""
-    address = message.inbound_address
-    if address is None:
-        return None
-    return inbound.get(message.tenant_id, {}).get(ids.person_id(message.tenant_id, address), address)
-
-
-def _addressed(message: MessageReceived, inbound: dict[str, Mapping[UUID, str]]) -> tuple[UUID, ...]:
-    own = inbound.get(message.tenant_id, {})
+def _addressed(message: MessageReceived, inbound: dict[str, frozenset[UUID]]) -> tuple[UUID, ...]:
+    own = inbound.get(message.tenant_id, frozenset())
     return tuple(r.person_id for r in message.recipients if r.person_id not in own)
 
 
-def _following(message: MessageReceived, inbound: dict[str, Mapping[UUID, str]]) -> tuple[UUID, ...]:
+def _following(message: MessageReceived, inbound: dict[str, frozenset[UUID]]) -> tuple[UUID, ...]:
     """Whom the sender put in copy, which makes them watchers. A machine or a forged sender invites nobody."""
     if message.automatic or message.spoofed:
         return ()

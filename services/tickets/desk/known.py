@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from uuid import UUID
 
 import structlog
@@ -28,7 +28,7 @@ class Known:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         self._packs: dict[str, tuple[_Version, Pack]] = {}
-        self._inbound: dict[str, tuple[int, Mapping[UUID, str]]] = {}
+        self._inbound: dict[str, tuple[int, frozenset[UUID]]] = {}
 
     async def packs(self, tenants: Iterable[str], tx: Tx | None = None) -> dict[str, Pack | Missing]:
         """Each tenant's pack, or the first section of it that has not arrived."""
@@ -87,13 +87,13 @@ class Known:
         found = await self._replica.get_many(PersonChanged, list(dict.fromkeys(person_ids)), tx=tx)
         return {person.person_id: person for person in found.values()}
 
-    async def inbound(self, tenants: Iterable[str], tx: Tx | None = None) -> dict[str, Mapping[UUID, str]]:
-        """A tenant's own inbound addresses, by the person id that each would have: they take part in nothing."""
-        found: dict[str, Mapping[UUID, str]] = {}
+    async def inbound(self, tenants: Iterable[str], tx: Tx | None = None) -> dict[str, frozenset[UUID]]:
+        """The person ids that a tenant's own inbound addresses would have: they take part in nothing."""
+        found: dict[str, frozenset[UUID]] = {}
         for tenant, event in (await self._replica.get_many(TenantChanged, list(tenants), tx=tx)).items():
             known = self._inbound.get(tenant)
             if known is None or known[0] != event.version:
-                addresses = {ids.person_id(tenant, address): address for address in event.inbound_addresses}
+                addresses = frozenset(ids.person_id(tenant, address) for address in event.inbound_addresses)
                 known = self._inbound[tenant] = (event.version, addresses)
             found[tenant] = known[1]
         return found

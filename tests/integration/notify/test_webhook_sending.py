@@ -132,7 +132,7 @@ async def test_an_endpoint_that_does_not_answer_in_time_is_a_timeout(at: Sink) -
     async with sender(OPEN, seconds=0.2) as ours:
         answer = await ours.send(f"{at.url}/hook", {}, b"{}")
     assert answer.error == "timeout"
-    assert answer.milliseconds > 150
+    assert 150 < answer.milliseconds < 3000
 
 
 async def test_a_body_that_never_ends_takes_nothing_from_the_status(at: Sink) -> None:

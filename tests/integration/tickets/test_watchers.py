@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 
 from services.tickets.domain.conversation import MAX_COPIED
-from shared.contracts import ids
 from shared.contracts.directory import PersonChanged, Role
-from shared.contracts.message import Participant
-from tests.integration.tickets.conftest import Service, message, person, reply, ticket_id
+from tests.integration.tickets.conftest import OURS, Service, message, person, reply, ticket_id
 
 pytestmark = pytest.mark.engines
 
@@ -30,8 +28,7 @@ async def test_people_in_copy_follow_and_may_read(service: Service) -> None:
 
 async def test_neither_our_own_address_nor_whom_a_machine_or_a_forger_names_follows(service: Service) -> None:
     await service.tenant()
-    own = Participant(person_id=ids.person_id("acme", "support@acme.example"), address="support@acme.example")
-    first = message("rita").model_copy(update={"recipients": (own,)})
+    first = message("rita").model_copy(update={"recipients": (OURS,)})
     await service.handle(first)
     await service.handle(
         reply(first, "rita", to=("carl",), automatic=True), reply(first, "rita", to=("tom",), spoofed=True)
